@@ -1,0 +1,7 @@
+#include <stdio.h>
+
+int main(void)
+{
+    puts("jobmill-broker " JM_VERSION);
+    return 0;
+}

@@ -1,0 +1,72 @@
+/*
+ * reader.h: reads of the store, on a read-only connection of its own. One reader belongs to one
+ * thread at a time. A reader sees what is committed, which may not be on disk yet: who shows a
+ * terminal state to anybody has to wait for the writer's sync first (writer_gate).
+ */
+#ifndef BROKER_READER_H
+#define BROKER_READER_H
+
+#include "broker/store.h"
+
+struct reader;
+
+/* A job as it is. Spans point into the reader and are valid until its next call. */
+struct job_view {
+    uint64_t id;
+    struct job_spec spec;
+    enum job_state state;
+    uint32_t attempt;  /* the current or last one; 1 is the first */
+    uint32_t failures; /* charged so far, by cause */
+    uint32_t crashes;
+    uint32_t deaths;
+    int64_t due_ms;
+    uint64_t host;       /* that runs it or ran it, or 0 */
+    int64_t begun_at_ms; /* of the last attempt that is known to have begun, or 0 */
+    int64_t finished_at_ms;
+    uint64_t run_us;
+    struct span result; /* one msgpack value; empty if there is none */
+    struct span error; /* a msgpack map {code, message, signal, …} of the last bad end; or empty */
+};
+
+int reader_open(const struct store_conf *conf, struct reader **ret_reader) JM_MUST_CHECK;
+struct reader *reader_close(struct reader *r);
+
+/* JM_ENOJOB if there is none. Two point reads. `with_blobs` false leaves args and result out. */
+int reader_get(struct reader *r, uint64_t id, bool with_blobs,
+               struct job_view *ret_job) JM_MUST_CHECK;
+
+/* Bytes of args and result of a job: 0 if there is none. Lets the loop leave large ones to the
+ * pool. */
+int reader_size(struct reader *r, uint64_t id, size_t *ret_bytes) JM_MUST_CHECK;
+
+struct reader_filter {
+    unsigned states;   /* set of 1 << enum job_state; 0 is any */
+    struct span queue; /* empty is any */
+    struct span task;
+    uint64_t below; /* only ids smaller than this; 0 is no bound */
+};
+
+/* Calls `on_job` for up to `limit` jobs that match, newest first, without args and result. Looks at
+ * no more than `max_scan` rows: `ret_next` is the id to go on below, or 0 when there is nothing
+ * more. */
+typedef void (*reader_job_cb)(void *owner, const struct job_view *job);
+int reader_list(struct reader *r, const struct reader_filter *filter, size_t limit, size_t max_scan,
+                void *owner, reader_job_cb on_job, uint64_t *ret_next) JM_MUST_CHECK;
+
+/* What a start has to know: every dispatched or running job with its frame, each queue's counts,
+ * the next due time (-1: none), the number of the last results list applied, the ids given out. */
+typedef void (*reader_dispatched_cb)(void *owner, const struct job_view *job, struct span frame);
+int reader_dispatched(struct reader *r, unsigned node, void *owner,
+                      reader_dispatched_cb on_job) JM_MUST_CHECK;
+int reader_counts(struct reader *r, void *owner, store_counts_cb on_queue) JM_MUST_CHECK;
+struct reader_start {
+    int64_t next_due_ms;
+    uint64_t last_taken;
+    uint64_t id_high_water;
+};
+int reader_start(struct reader *r, struct reader_start *ret_start) JM_MUST_CHECK;
+
+typedef void (*reader_task_cb)(void *owner, const struct wire_task *task, int64_t seen_at_ms);
+int reader_tasks(struct reader *r, void *owner, reader_task_cb on_task) JM_MUST_CHECK;
+
+#endif

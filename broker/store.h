@@ -1,0 +1,246 @@
+/*
+ * store.h: everything that the broker remembers, in one SQLite database.
+ *
+ * The store is synchronous and belongs to one thread at a time: in the program to the writer thread
+ * (writer.h), in the simulation to the test. It is given operations in batches; a batch is one
+ * transaction. Reads have connections of their own (reader.h).
+ *
+ * An operation is a struct that starts with a struct store_op. Who makes it owns it and everything
+ * that its spans point to; from handing it over until it comes back nobody else touches it.
+ *
+ * What stands where (schema/sql): `jobs` holds what was asked, written once; `live` one small row
+ * for each job that has not ended; `ends` one row for each that has; `attempts` the ends of earlier
+ * attempts. So a job on the fast path is two inserts, then one insert and one delete of a hot row.
+ */
+#ifndef BROKER_STORE_H
+#define BROKER_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/attr.h"
+#include "lib/buf.h"
+#include "lib/clock.h"
+#include "lib/list.h"
+#include "lib/span.h"
+#include "schema/limits.h"
+#include "schema/states.h"
+#include "schema/wire.h"
+
+struct store;
+
+struct store_conf {
+    const char *path; /* the database file */
+    const char *vfs;  /* SQLite VFS to open it with; NULL is the default one */
+    struct clock *clock;
+};
+
+/* Jobs of one queue by state, indexed by enum job_state (JOB_NONE is unused). */
+struct store_counts {
+    int64_t by_state[JOB_STATE_LIMIT];
+};
+
+/* ---- operations ---- */
+
+enum store_op_kind {
+    STORE_SUBMIT,
+    STORE_APPLY,
+    STORE_TAKE,
+    STORE_PUT_BACK,
+    STORE_DUE,
+    STORE_CANCEL,
+    STORE_DELETE,
+    STORE_LEARN,
+    STORE_RESERVE_IDS,
+    STORE_PROBE,
+};
+
+struct store_op {
+    struct list link; /* in whatever list its present owner keeps */
+    enum store_op_kind kind;
+    int status; /* 0 or JM_E… once it is done; outputs are valid only with 0 */
+    /* Called on the loop thread (by the simulation: its only thread), exactly once, when the batch
+     * is committed and, if `wants_sync`, on disk; or when it was refused. */
+    void (*on_done)(struct store_op *op);
+    bool wants_sync; /* somebody is told of it: on disk before on_done */
+    size_t bytes;    /* roughly what it writes, for the size of a batch */
+};
+
+/* What a job is asked to be. Spans borrow. */
+struct job_spec {
+    struct span queue;
+    struct span task;
+    struct span args;      /* one msgpack value */
+    struct span tags;      /* a msgpack array of str, or empty */
+    uint32_t priority;     /* JM_PRIORITY_MIN … JM_PRIORITY_MAX */
+    uint32_t max_attempts; /* ordinary failures until it fails */
+    uint64_t timeout_ms;   /* of one attempt */
+    uint64_t grace_ms;     /* between SIGTERM and SIGKILL */
+};
+
+/* Inserts a job. With a `key` that is known already it inserts nothing: is_repeat, and existing_id,
+ * if the fingerprint is the same, else status JM_EIDEMPOTENCY. */
+struct store_submit {
+    struct store_op op;
+    uint64_t id;
+    struct job_spec spec;
+    enum job_state state; /* SCHEDULED, QUEUED, or DISPATCHED when a place is reserved for it */
+    int64_t due_ms;       /* wall clock */
+    struct span key;      /* Idempotency-Key, or empty */
+    uint8_t fingerprint[32];
+    bool ret_is_repeat;
+    uint64_t ret_existing_id;
+};
+
+/* One thing that happened to an attempt. */
+enum store_event_source {
+    STORE_FROM_WORKER, /* event.kind says what */
+    STORE_LOST,        /* given up as lost; event.has_begun charges a host death */
+};
+
+enum store_outcome {
+    STORE_APPLIED,
+    STORE_LATE,    /* another attempt is the current one, or the job has ended: dropped */
+    STORE_UNKNOWN, /* no such job: dropped */
+    STORE_INVALID, /* the state table does not allow it: dropped */
+};
+
+struct store_event {
+    enum store_event_source source;
+    struct wire_event event; /* spans borrow from the frame */
+    enum store_outcome ret_outcome;
+    enum job_state ret_state; /* after it, also when it was dropped (JOB_NONE: unknown) */
+    uint32_t ret_attempt;     /* the current attempt after it */
+    /* It ended an attempt that was given up as lost, while a newer one is current: that one is to
+     * be recalled or killed. */
+    bool ret_supersedes;
+    int64_t ret_due_ms; /* with JOB_SCHEDULED */
+};
+
+/* Applies events in their order, exactly once each. `taken` > 0 is the number of the results list
+ * that they complete: it is kept in the same commit. `bad` are frames that could not be decoded:
+ * they go into the bounded quarantine. */
+struct store_apply {
+    struct store_op op;
+    struct store_event *events;
+    size_t event_count;
+    uint64_t taken;
+    const struct span *bad;
+    size_t bad_count;
+};
+
+/* One job on its way to Redis. */
+struct store_taken {
+    uint64_t id;
+    uint32_t attempt;
+    size_t offset; /* of its wire_job frame in `frames` */
+    size_t len;
+};
+
+/* Takes the next jobs of a queue's backlog (priority, due, id), marks them dispatched and gives
+ * their frames. Stops at max_jobs, and behind the job with which max_bytes is reached (so that one
+ * job larger than max_bytes still gets through). */
+struct store_take {
+    struct store_op op;
+    struct span queue;
+    unsigned node; /* written into the frames */
+    size_t max_jobs;
+    size_t max_bytes;
+    struct store_taken *ret_jobs; /* array of max_jobs, given by the caller */
+    size_t ret_count;
+    struct buf *frames; /* given by the caller, empty */
+};
+
+struct store_ref {
+    uint64_t id;
+    uint32_t attempt;
+};
+
+/* Dispatched jobs that are known not to be in Redis go back into the backlog; one that is no longer
+ * dispatched with that attempt is passed over. */
+struct store_put_back {
+    struct store_op op;
+    const struct store_ref *jobs;
+    size_t count;
+};
+
+/* Moves up to `max_jobs` scheduled jobs whose time has come into the backlog. */
+struct store_due {
+    struct store_op op;
+    int64_t now_ms;
+    size_t max_jobs;
+    size_t ret_moved;
+    int64_t ret_next_due_ms; /* of the next one, or -1 */
+};
+
+/* Status 0, JM_ENOJOB, or JM_EFINISHED (ret_state says how it ended). */
+struct store_cancel {
+    struct store_op op;
+    uint64_t id;
+    enum job_state ret_was; /* where it was before */
+    enum job_state ret_state;
+    uint32_t ret_attempt;
+};
+
+/* Removes a finished job. Status 0, JM_ENOJOB, or JM_ENOTFINISHED. */
+struct store_delete {
+    struct store_op op;
+    uint64_t id;
+};
+
+/* Keeps what a host said of a task it serves (inserted, or updated if it changed). */
+struct store_learn {
+    struct store_op op;
+    const struct wire_task *tasks;
+    size_t count;
+};
+
+/* Stores ahead that ids up to `high_water` may be given out. */
+struct store_reserve_ids {
+    struct store_op op;
+    uint64_t high_water;
+};
+
+/* Writes one small row, so that a disk that refuses writes is noticed. */
+struct store_probe {
+    struct store_op op;
+};
+
+/* ---- the store ---- */
+
+/* Opens or creates the database, takes the lock beside it (a second broker gets JM_ELOCKED),
+ * applies the migrations, and checkpoints before anything is acknowledged. On failure
+ * `ret_sentence` (256 bytes) says in one sentence what is wrong and what to do: JM_ESCHEMA for a
+ * database newer than the program, JM_ELOCKED, JM_ECORRUPT, JM_EIO, JM_ESTORE. */
+int store_open(const struct store_conf *conf, struct store **ret_store,
+               char ret_sentence[256]) JM_MUST_CHECK;
+
+/* Checkpoints and closes; NULL is fine. Returns NULL. */
+struct store *store_close(struct store *s);
+
+/* Runs all operations of `ops` in one transaction and sets their status and outputs; does not call
+ * on_done and leaves the list as it is. Does not sync. Returns 0; or JM_EFULL, and each op has that
+ * status and nothing was written; or JM_ESTORE, after which the program has to end: nothing of the
+ * batch may be acknowledged. */
+int store_run(struct store *s, struct list *ops) JM_MUST_CHECK;
+
+/* Forces what is committed to the disk. An error is final: the program has to end. */
+int store_sync(struct store *s) JM_MUST_CHECK;
+
+/* Bytes in the WAL since the last checkpoint that reset it. */
+size_t store_wal_bytes(const struct store *s);
+
+/* Moves WAL pages into the database file. With `wait` it blocks readers' snapshots out until all is
+ * moved, so that the WAL starts anew. An error is final, as with store_sync; a busy reader is none.
+ */
+int store_checkpoint(struct store *s, bool wait) JM_MUST_CHECK;
+
+/* The counts of every queue that the last store_run changed, as they are now. Calls `on_queue` for
+ * each, before the next store_run. */
+typedef void (*store_counts_cb)(void *owner, struct span queue, const struct store_counts *counts);
+void store_changed_counts(struct store *s, void *owner, store_counts_cb on_queue);
+
+/* The sentence of the last JM_ESTORE, for the log. */
+const char *store_last_error(const struct store *s);
+
+#endif

@@ -1,0 +1,6 @@
+#ifndef JOBMILL_H
+#define JOBMILL_H
+
+const char *jobmill_version(void);
+
+#endif

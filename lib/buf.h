@@ -1,0 +1,64 @@
+/*
+ * buf.h: a growing byte buffer with a hard maximum.
+ *
+ * Every append is void: when memory or the maximum runs out, the buffer becomes *failed*, keeps the
+ * bytes it had, and ignores what follows. The writer of a message appends freely and asks
+ * buf_has_failed() once, at the end. Not thread-safe; one owner.
+ */
+#ifndef LIB_BUF_H
+#define LIB_BUF_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/attr.h"
+#include "lib/span.h"
+
+struct buf {
+    uint8_t *data; /* NULL until the first append */
+    size_t len;    /* bytes in use */
+    size_t cap;    /* bytes allocated */
+    size_t max;    /* len never exceeds it */
+    bool failed;
+};
+
+/* Makes an empty buffer that will hold at most `max_bytes`. Allocates nothing. */
+void buf_init(struct buf *b, size_t max_bytes);
+
+/* Frees the bytes; the buffer is empty and usable again. Takes a zeroed struct too. */
+void buf_done(struct buf *b);
+
+/* Empties the buffer and forgets a failure; keeps the allocation for reuse. */
+void buf_clear(struct buf *b);
+
+/* As buf_clear, but gives memory back when more than `keep_bytes` are allocated. */
+void buf_shrink(struct buf *b, size_t keep_bytes);
+
+/* Room for `n` more bytes at the end: where to write them, or NULL (then failed). The caller adds
+ * what it wrote with buf_advance. */
+uint8_t *buf_reserve(struct buf *b, size_t n);
+void buf_advance(struct buf *b, size_t n);
+
+void buf_put(struct buf *b, const void *bytes, size_t n);
+void buf_put_u8(struct buf *b, uint8_t byte);
+void buf_put_str(struct buf *b, const char *text);
+void buf_put_span(struct buf *b, struct span bytes);
+void buf_printf(struct buf *b, const char *fmt, ...) JM_PRINTF(2, 3);
+
+/* Removes `n` bytes (at most len) from the front; the rest moves down. */
+void buf_consume(struct buf *b, size_t n);
+
+/* Cuts the buffer back to `len` bytes (at most what it has), for instance to undo a half-written
+ * item. Does not clear a failure. */
+void buf_truncate(struct buf *b, size_t len);
+
+bool buf_has_failed(const struct buf *b);
+struct span buf_span(const struct buf *b);
+
+/* A msgpack_packer_write for msgpack_packer_init(&pk, buf, buf_write_msgpack). Returns 0, or -1
+ * once the buffer has failed. */
+int buf_write_msgpack(void *buf, const char *bytes, size_t n);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * limits.h: every size and time that has a limit or a default, in one place. Each limit that a
+ * client can meet is named in the error that it gets.
+ */
+#ifndef SCHEMA_LIMITS_H
+#define SCHEMA_LIMITS_H
+
+enum {
+    /* Names: a queue, a task, a tag, an Idempotency-Key. */
+    JM_QUEUE_NAME_BYTES = 64, /* letters, digits, '_', '-', '.', ':' */
+    JM_TASK_NAME_BYTES = 64,  /* likewise */
+    JM_TAG_BYTES = 64,        /* any printable UTF-8 */
+    JM_TAGS_PER_JOB = 16,
+    JM_IDEMPOTENCY_KEY_BYTES = 255, /* visible ASCII */
+    JM_QUEUES = 4096,               /* distinct queue names that a broker keeps */
+
+    /* Values. */
+    JM_BODY_BYTES = 1 << 20, /* a request body; option --max-body */
+    JM_ARGS_BYTES = 1 << 20,
+    JM_RESULT_BYTES = 1 << 20,
+    JM_JSON_DEPTH = 100,
+    JM_JSON_MEMBERS = 1024,
+    JM_ERROR_MESSAGE_BYTES = 1024, /* of a task's failure; longer ones are cut */
+    JM_STDERR_TAIL_BYTES = 4096,
+
+    /* A job's life. */
+    JM_MAX_ATTEMPTS_DEFAULT = 3,
+    JM_MAX_ATTEMPTS_LIMIT = 1000,
+    JM_CRASH_LIMIT = 3, /* crashes of the process that ran the job */
+    JM_DEATH_LIMIT = 5, /* deaths of its worker host while it ran */
+    JM_BACKOFF_BASE_MS = 1000,
+    JM_BACKOFF_CEILING_MS = 3600 * 1000,
+    JM_TIMEOUT_DEFAULT_MS = 3600 * 1000,
+    JM_TIMEOUT_LIMIT_MS = 7 * 24 * 3600 * 1000,
+    JM_GRACE_DEFAULT_MS = 5000,
+    JM_PRIORITY_MIN = 1,
+    JM_PRIORITY_DEFAULT = 5,
+    JM_PRIORITY_MAX = 9,
+
+    /* Waiting and listing. */
+    JM_WAIT_LIMIT_S = 60,
+    JM_WAITERS = 10000,
+    JM_CONNECTIONS = 10000,
+    JM_PAGE_DEFAULT = 50,
+    JM_PAGE_LIMIT = 1000,
+
+    /* Workers. */
+    JM_HEARTBEAT_MS = 1000,
+    JM_LEASE_MS = 15000,
+    JM_RUNNING_AFTER_MS = 50, /* a job that runs longer is announced as running */
+    JM_CLAIM_WORK_MS = 5,     /* how much work one claim aims at */
+    JM_CLAIM_JOBS = 256,      /* the most jobs in one claim */
+    JM_SLOTS = 256,           /* children of one worker host */
+    JM_HOSTS = 1024,          /* worker hosts that a broker follows */
+
+    /* Redis. */
+    JM_WINDOW_BYTES = 16 << 20, /* dispatched and not yet ended, all queues together */
+    JM_WINDOW_JOBS = 20000,     /* likewise */
+    JM_NODES = 1024,
+    JM_FRAME_BYTES = JM_ARGS_BYTES + 4096, /* one message in a list */
+    JM_ORDERS = 1000,                      /* in one host's control list */
+    JM_QUARANTINE_ENTRIES = 1000,
+    JM_QUARANTINE_ENTRY_BYTES = 4096, /* kept of one entry */
+};
+
+#endif
