@@ -41,6 +41,8 @@ struct mp_token {
     int8_t ext_type; /* MP_EXT */
 };
 
+enum { MP_DEPTH_LIMIT = 128 }; /* the deepest that mp_skip can be told to go */
+
 struct mp_cursor {
     const uint8_t *at;
     const uint8_t *end;
@@ -54,7 +56,8 @@ bool mp_is_at_end(const struct mp_cursor *c);
 bool mp_next(struct mp_cursor *c, struct mp_token *ret_token) JM_MUST_CHECK;
 
 /* Steps over one whole value, however deep, and gives its bytes. False as above, or when it nests
- * deeper than `max_depth` (a scalar has depth 0; an array of scalars 1). Uses no recursion. */
+ * deeper than `max_depth`, at most MP_DEPTH_LIMIT (a scalar has depth 0, an array of scalars 1).
+ * Uses no recursion. */
 bool mp_skip(struct mp_cursor *c, unsigned max_depth, struct span *ret_value) JM_MUST_CHECK;
 
 /* Typed reads: false (and the cursor stays) if the next token is of another type or out of range.
