@@ -4,6 +4,8 @@
 #ifndef LIB_ATTR_H
 #define LIB_ATTR_H
 
+#include <stddef.h>
+
 #define JM_MUST_CHECK __attribute__((warn_unused_result))
 #define JM_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define JM_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

@@ -1,0 +1,119 @@
+/*
+ * core.h: the broker's core: everything that decides, and nothing that does I/O. It runs on one
+ * thread and reaches the world through four seams: the clock (lib/clock.h), the store's file layer
+ * (a SQLite VFS, below store.h and runner.h), the carrier (carrier.h), and "call me at T / when X
+ * is done" (timer.h, runner.h). The program wires real ones (main.c); tests/sim wires fakes that it
+ * replays from a seed.
+ *
+ *     core ─┬─ ids        gives job ids
+ *           ├─ queues     name → counts, window, backlog
+ *           ├─ dispatch   jobs that are out: reserve, push, recall, take from the backlog, put back
+ *           ├─ results    takes the results lists and applies them
+ *           ├─ hosts      heartbeats, leases, epochs, and the verdict "lost"
+ *           ├─ schedule   the next due time
+ *           └─ waiters    who waits for the end of which job
+ *
+ * All functions are for the loop thread. Requests are embedded by the caller and complete exactly
+ * once through their callback, never from inside the call.
+ */
+#ifndef BROKER_CORE_H
+#define BROKER_CORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/carrier.h"
+#include "broker/dispatch.h"
+#include "broker/hosts.h"
+#include "broker/ids.h"
+#include "broker/queues.h"
+#include "broker/reader.h"
+#include "broker/results.h"
+#include "broker/runner.h"
+#include "broker/schedule.h"
+#include "broker/timer.h"
+#include "broker/waiters.h"
+#include "lib/clock.h"
+
+struct core_conf {
+    unsigned node; /* 0 … JM_NODES - 1 */
+    uint64_t heartbeat_ms;
+    uint64_t lease_ms;
+    uint64_t seed; /* of random words; from getrandom in the program */
+};
+
+struct core_seams {
+    struct clock *clock;
+    struct carrier *carrier;
+    struct runner *runner;
+    struct timers *timers;
+};
+
+struct core {
+    struct core_conf conf;
+    struct core_seams seams;
+    struct ids ids;
+    struct queues queues;
+    struct dispatch dispatch;
+    struct results results;
+    struct hosts hosts;
+    struct schedule schedule;
+    struct waiters waiters;
+};
+
+/* Makes the core and sets the carrier's callbacks. `c` is the caller's memory. */
+void core_init(struct core *c, const struct core_conf *conf, const struct core_seams *seams);
+
+/* Reads from the store what a start has to know (reader.h) and begins to work. Returns 0 or JM_E….
+ */
+int core_start(struct core *c, struct reader *reader) JM_MUST_CHECK;
+
+/* Frees what the core holds; nothing may be outstanding (after the runner and the carrier are
+ * closed). */
+void core_done(struct core *c);
+
+/* What is done once per loop turn: pushes in one command per queue, takes from the backlog, wakes
+ * waiters. The program calls it when all callbacks of a turn have run. */
+void core_turn(struct core *c);
+
+/* The runner's word about a queue's counts, before the on_done of the operations that changed them.
+ */
+void core_on_counts(void *core, struct span queue, const struct store_counts *counts);
+
+/* ---- submit ---- */
+
+/* Give spec (spans stay until on_done), key and fingerprint (or an empty key), on_done. */
+struct core_submit {
+    struct store_submit op;
+    struct core *core;
+    struct queue *queue;
+    struct dispatch_job *job; /* its reserved place, or NULL */
+    void (*on_done)(struct core_submit *s, int status);
+};
+/* After on_done with 0: op.id is the job's id, or, if op.ret_is_repeat, op.ret_existing_id that of
+ * the first submit with this key. Other statuses: JM_EIDEMPOTENCY, JM_EFULL, JM_ESTORE. Returns 0,
+ * or JM_EOVERLOAD (too many queues) and on_done is not called. */
+int core_submit(struct core *c, struct core_submit *s) JM_MUST_CHECK;
+
+/* ---- cancel ---- */
+
+enum core_stopped { CORE_STOPPED_YES, CORE_STOPPED_NO, CORE_STOPPED_UNKNOWN };
+
+struct core_cancel {
+    struct store_cancel op;
+    struct core *core;
+    enum core_stopped stopped; /* YES: it does not run and will not. NO: it ran, a kill is ordered.
+                                  UNKNOWN: Redis did not say; a kill is ordered */
+    struct dispatch_recall recall;
+    void (*on_done)(struct core_cancel *x, int status);
+};
+/* Set op.id and on_done. Statuses as store_cancel's. */
+void core_cancel(struct core *c, struct core_cancel *x);
+
+/* ---- wait ---- */
+
+/* Calls w->on_end once, in core_turn, when the job has ended (behind the fsync). Register first,
+ * then read the job: if it has ended already, waiters_remove and answer. */
+int core_wait(struct core *c, struct waiter *w, uint64_t id) JM_MUST_CHECK; /* JM_EBUSYWAIT */
+
+#endif

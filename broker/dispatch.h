@@ -1,0 +1,132 @@
+/*
+ * dispatch.h: the jobs that are out. One place for every policy of what goes to Redis, and when.
+ *
+ * What a dispatch_job is: one attempt of one job that has a place in its queue's window: from the
+ * moment the place is reserved (at submit, before the commit) until the attempt's end is applied,
+ * however it ends. It keeps the bytes that were sent, so that it can be recalled by value.
+ *
+ *        submit, window open                       take from the backlog
+ *              │                                            │ (committed as dispatched)
+ *              ▼            committed                       ▼
+ *          RESERVED ──────────────────────────────▶ OUTBOX ──▶ PUSHING ──▶ OUT ──▶ (gone: an end)
+ *              │ refused                               ▲          │ refused, link down
+ *              ▼                                       │          ▼
+ *           (gone)                                     └──── RETURNING ──▶ (gone: back in the
+ * backlog)
+ *
+ * `is_over`: the job has been cancelled, or its other attempt has succeeded: nothing more is wanted
+ * of this one, it only holds its place until it is known to be stopped. Loop thread only.
+ */
+#ifndef BROKER_DISPATCH_H
+#define BROKER_DISPATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/carrier.h"
+#include "broker/queues.h"
+#include "broker/reader.h"
+#include "broker/runner.h"
+#include "lib/hash.h"
+#include "lib/list.h"
+
+struct core;
+
+enum dispatch_place {
+    DISPATCH_RESERVED,  /* the insert is on its way to the store */
+    DISPATCH_OUTBOX,    /* committed; pushed at the end of this turn */
+    DISPATCH_PUSHING,   /* the push is on its way to Redis */
+    DISPATCH_OUT,       /* in Redis, with a worker, or lost */
+    DISPATCH_RETURNING, /* surely not in Redis; on its way back to the backlog */
+};
+
+struct dispatch_job {
+    struct hash_node by_id;
+    struct list in_queue; /* queue.jobs */
+    struct list in_batch; /* queue.outbox, or the push or return it is part of */
+    struct queue *queue;
+    uint64_t id;
+    uint32_t attempt;
+    enum dispatch_place place;
+    bool is_over;
+    uint64_t pushed_ms; /* monotonic; when it went out, or was found at start */
+
+    /* hosts.c's: the search for what is nowhere (see there) */
+    uint64_t host;       /* that named it last, or announced it; 0 is nobody */
+    bool has_begun;      /* as the host said */
+    uint64_t run_ms;     /* likewise, at its last beat */
+    uint64_t named_poll; /* the last poll in which a fresh beat named it; 0 is never */
+    uint64_t left_poll;  /* the poll that saw that it has left its list; 0 is not yet */
+    uint64_t read_mark;  /* the results read that has to be complete first; 0 is not asked yet */
+    bool is_judged;      /* its loss is on its way to the store */
+
+    size_t frame_len;
+    uint8_t frame[]; /* the bytes that are in Redis */
+};
+
+struct dispatch_stats {
+    uint64_t pushed;
+    uint64_t refused;
+    uint64_t unknown_pushes;
+    uint64_t recalled;
+    uint64_t taken;
+};
+
+struct dispatch {
+    struct core *core;
+    struct hash by_id;
+    struct list marked; /* queue.marked: looked at in the next dispatch_turn */
+    size_t jobs;
+    size_t bytes;
+    bool is_link_up;
+    uint64_t refused_until_ms; /* no pushes before: Redis said no (out of memory, read-only, …) */
+    struct dispatch_stats stats;
+};
+
+void dispatch_init(struct dispatch *d, struct core *core);
+void dispatch_done(struct dispatch *d);
+
+/* At start: a job that the store says is dispatched or running. 0 or JM_ENOMEM. */
+int dispatch_restore(struct dispatch *d, const struct job_view *job,
+                     struct span frame) JM_MUST_CHECK;
+
+/* A place for a job that is being submitted, if its queue's backlog is empty, Redis is up and the
+ * window has room; else NULL, and the job goes to the backlog. */
+struct dispatch_job *dispatch_reserve(struct dispatch *d, struct queue *q, uint64_t id,
+                                      const struct job_spec *spec);
+/* Its insert is committed: to the outbox. Or it was refused: the place is free again. */
+void dispatch_commit(struct dispatch *d, struct dispatch_job *job);
+void dispatch_release(struct dispatch *d, struct dispatch_job *job);
+
+struct dispatch_job *dispatch_find(const struct dispatch *d, uint64_t id);
+
+/* Something about the queue changed (backlog, room, link): look at it at the end of this turn. */
+void dispatch_mark(struct dispatch *d, struct queue *q);
+
+/* The link to Redis went up or down. */
+void dispatch_on_link(struct dispatch *d, bool is_up);
+
+/* The end of attempt `attempt`: frees the place if that is the attempt that holds it. `run_us` of
+ * the end tells how long it had waited. */
+void dispatch_on_end(struct dispatch *d, uint64_t id, uint32_t attempt, uint64_t run_us);
+
+/* Pushes the outboxes, takes from the backlogs. */
+void dispatch_turn(struct dispatch *d);
+
+/* Takes back a job that is out and no longer wanted. Marks it is_over. `number` then is 1: it was
+ * still in the list; 0: it was not; -1: Redis did not say. Completes exactly once, never inside the
+ * call. */
+struct dispatch_recall {
+    struct carrier_req req;
+    struct dispatch *dispatch;
+    struct span value;
+    uint8_t *value_copy; /* the frame, since the job may go before the answer comes */
+    uint64_t id;
+    uint32_t attempt;
+    int number;
+    void (*on_done)(struct dispatch_recall *r);
+};
+int dispatch_recall(struct dispatch *d, struct dispatch_job *job,
+                    struct dispatch_recall *r) JM_MUST_CHECK; /* JM_ENOMEM */
+
+#endif

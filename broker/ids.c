@@ -1,0 +1,68 @@
+#include "broker/ids.h"
+
+#include "schema/id.h"
+
+/* A minute of ids is reserved at a time, when less than half a minute is left: one row a half
+ * minute. */
+#define RESERVE_MS 60000
+#define MS_BITS (ID_NODE_BITS + ID_SEQUENCE_BITS)
+
+void ids_init(struct ids *ids, struct clock *clock, struct runner *runner, unsigned node)
+{
+    *ids = (struct ids){.clock = clock, .runner = runner, .node = node};
+}
+
+void ids_start(struct ids *ids, uint64_t stored_high_water)
+{
+    ids->last = stored_high_water;
+    ids->high_water = stored_high_water;
+}
+
+static void on_reserved(struct store_op *op)
+{
+    struct ids *ids = JM_CONTAINER_OF(op, struct ids, reserve.op);
+
+    ids->is_reserving = false;
+    if (op->status != 0 && ids->high_water == ids->reserve.high_water)
+        ids->high_water = ids->last; /* not stored: the next id has to ask again */
+}
+
+/* In memory the mark rises at once: operations run in their order, so every insert that uses the
+ * new ids is committed with or after the mark. If the batch is refused, so are those inserts. */
+static void raise_mark(struct ids *ids, uint64_t next)
+{
+    if (ids->is_reserving)
+        return;
+    ids->is_reserving = true;
+    ids->high_water = next + ((uint64_t)RESERVE_MS << MS_BITS);
+    ids->reserve = (struct store_reserve_ids){
+        .op = {.kind = STORE_RESERVE_IDS, .on_done = on_reserved, .wants_sync = true, .bytes = 32},
+        .high_water = ids->high_water,
+    };
+    list_init(&ids->reserve.op.link);
+    runner_submit(ids->runner, &ids->reserve.op);
+}
+
+/* The id behind `id`: the next sequence number, or the first one of the next millisecond. The node
+ * bits stand between the two and may not be carried into. */
+static uint64_t successor(uint64_t id, unsigned node)
+{
+    uint64_t sequence = id & ((1u << ID_SEQUENCE_BITS) - 1);
+
+    if (id_node(id) == node && sequence < (1u << ID_SEQUENCE_BITS) - 1)
+        return id + 1;
+    return id_make(id_wall_ms(id) + 1, node);
+}
+
+uint64_t ids_next(struct ids *ids)
+{
+    uint64_t now = id_make(clock_wall_ms(ids->clock), ids->node);
+    uint64_t next = now > ids->last ? now : successor(ids->last, ids->node);
+
+    if (next + ((uint64_t)RESERVE_MS / 2 << MS_BITS) > ids->high_water)
+        raise_mark(ids, next);
+    if (next > ids->high_water)
+        return 0;
+    ids->last = next;
+    return next;
+}

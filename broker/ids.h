@@ -1,0 +1,33 @@
+/*
+ * ids.h: gives out job ids (schema/id.h): each larger than every one before it, whatever the clock
+ * does and across crashes. Ids are given only up to a high-water mark that is stored ahead: the
+ * operation that raises it goes to the store before the first insert that uses an id above the old
+ * mark, so it is in the same commit or an earlier one; a start goes on above the mark.
+ */
+#ifndef BROKER_IDS_H
+#define BROKER_IDS_H
+
+#include <stdint.h>
+
+#include "broker/runner.h"
+#include "lib/clock.h"
+
+struct ids {
+    struct clock *clock;
+    struct runner *runner;
+    unsigned node;
+    uint64_t last;
+    uint64_t high_water;
+    struct store_reserve_ids reserve;
+    bool is_reserving;
+};
+
+void ids_init(struct ids *ids, struct clock *clock, struct runner *runner, unsigned node);
+
+/* Goes on above `stored_high_water` (0 in a new database). */
+void ids_start(struct ids *ids, uint64_t stored_high_water);
+
+/* The next id; 0 while none can be given, because the mark could not be raised (a full disk). */
+uint64_t ids_next(struct ids *ids);
+
+#endif

@@ -1,0 +1,87 @@
+#include "broker/queues.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "schema/limits.h"
+
+void queues_init(struct queues *qs)
+{
+    *qs = (struct queues){0};
+    list_init(&qs->all);
+}
+
+void queues_done(struct queues *qs)
+{
+    struct list *node;
+
+    while ((node = list_pop_front(&qs->all)) != NULL)
+        free(queues_entry(node));
+    hash_done(&qs->by_name);
+}
+
+static bool is_name_byte(uint8_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c != '\0' && strchr("_-.:", c) != NULL);
+}
+
+bool queues_is_name(struct span name)
+{
+    if (name.len == 0 || name.len > JM_QUEUE_NAME_BYTES)
+        return false;
+    for (size_t i = 0; i < name.len; i++)
+        if (!is_name_byte(name.data[i]))
+            return false;
+    return true;
+}
+
+struct queue *queues_find(const struct queues *qs, struct span name)
+{
+    struct hash_node *node = hash_find(&qs->by_name, hash_of_span(name));
+
+    for (; node != NULL; node = hash_find_next(node)) {
+        struct queue *q = JM_CONTAINER_OF(node, struct queue, by_name);
+
+        if (span_is_equal(q->name, name))
+            return q;
+    }
+    return NULL;
+}
+
+static struct queue *queue_new(struct span name)
+{
+    struct queue *q = calloc(1, sizeof(*q) + name.len);
+    char *copy = (char *)(q + 1);
+
+    if (q == NULL)
+        return NULL;
+    memcpy(copy, name.data, name.len);
+    q->name = span_of(copy, name.len);
+    keys_queue(q->key, copy, name.len);
+    window_init(&q->window);
+    list_init(&q->jobs);
+    list_init(&q->outbox);
+    list_init(&q->marked);
+    return q;
+}
+
+struct queue *queues_need(struct queues *qs, struct span name)
+{
+    struct queue *q = queues_find(qs, name);
+
+    if (q != NULL || qs->by_name.len >= JM_QUEUES)
+        return q;
+    q = queue_new(name);
+    if (q == NULL || hash_insert(&qs->by_name, &q->by_name, hash_of_span(name)) < 0) {
+        free(q);
+        return NULL;
+    }
+    list_push_back(&qs->all, &q->in_order);
+    return q;
+}
+
+size_t queues_count(const struct queues *qs)
+{
+    return qs->by_name.len;
+}
