@@ -1,0 +1,66 @@
+/*
+ * api.h: the HTTP interface: what stands between the HTTP server (http_server.h) and the core
+ * (core.h). It routes a request, reads its body and its parameters, asks the core or the store, and
+ * writes the answer as JSON or msgpack. schema/openapi.yaml is its reference. Loop thread only.
+ *
+ * Start: api_init, api_start (behind core_start), then give api_handler to the server. Stop:
+ * api_stop ends every wait, then on_stopped; the server, the runner and the timers must still work
+ * until then. api_done frees.
+ */
+#ifndef BROKER_API_H
+#define BROKER_API_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "broker/core.h"
+#include "broker/metrics.h"
+#include "broker/reads.h"
+#include "lib/attr.h"
+#include "lib/list.h"
+
+struct http_handler;
+struct api_tasks;
+struct api_probe;
+
+struct api_conf {
+    struct core *core;
+    struct reader *reader; /* for the loop thread; borrowed */
+    struct store_conf
+        store; /* to open more readers with, for the thread pool; strings are borrowed */
+    uv_loop_t *loop;
+    /* Fills in what the core does not know, for /metrics; NULL leaves it zero. */
+    void *outside;
+    void (*on_metrics)(void *outside, struct metrics_outside *ret_metrics);
+};
+
+struct api {
+    struct api_conf conf;
+    struct reads reads;
+    struct list open; /* api_call.link: requests that are not answered yet */
+    struct list idle; /* api_call.link: kept for the next requests */
+    size_t idle_count;
+    struct api_tasks *tasks;
+    struct api_probe *probe;
+    bool is_stopping;
+    void *stop_owner;
+    void (*on_stopped)(void *owner);
+};
+
+/* Returns 0 or JM_ENOMEM. `a` is the caller's memory and stays where it is. */
+int api_init(struct api *a, const struct api_conf *conf) JM_MUST_CHECK;
+
+/* Reads which tasks are known. Returns 0 or JM_E…. */
+int api_start(struct api *a) JM_MUST_CHECK;
+
+/* What the server calls with each request; valid until api_done. */
+const struct http_handler *api_handler(struct api *a);
+
+/* Answers whoever waits with the job as it is, refuses new requests (503 shutting_down), and calls
+ * on_stopped from the loop once every request is answered. */
+void api_stop(struct api *a, void *owner, void (*on_stopped)(void *owner));
+
+/* After on_stopped, or after api_init when nothing was started. */
+void api_done(struct api *a);
+
+#endif
