@@ -59,10 +59,12 @@ struct core {
     struct hosts hosts;
     struct schedule schedule;
     struct waiters waiters;
+    uint64_t random_state;
 };
 
-/* Makes the core and sets the carrier's callbacks. `c` is the caller's memory. */
-void core_init(struct core *c, const struct core_conf *conf, const struct core_seams *seams);
+/* Makes the core and sets the carrier's callbacks. `c` is the caller's memory. 0 or JM_ENOMEM. */
+int core_init(struct core *c, const struct core_conf *conf,
+              const struct core_seams *seams) JM_MUST_CHECK;
 
 /* Reads from the store what a start has to know (reader.h) and begins to work. Returns 0 or JM_E….
  */
@@ -75,6 +77,9 @@ void core_done(struct core *c);
 /* What is done once per loop turn: pushes in one command per queue, takes from the backlog, wakes
  * waiters. The program calls it when all callbacks of a turn have run. */
 void core_turn(struct core *c);
+
+/* The next number of the core's own generator: for words that only have to differ. */
+uint64_t core_random(struct core *c);
 
 /* The runner's word about a queue's counts, before the on_done of the operations that changed them.
  */

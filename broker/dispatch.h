@@ -27,6 +27,8 @@
 #include "broker/queues.h"
 #include "broker/reader.h"
 #include "broker/runner.h"
+#include "broker/timer.h"
+#include "lib/buf.h"
 #include "lib/hash.h"
 #include "lib/list.h"
 
@@ -38,6 +40,7 @@ enum dispatch_place {
     DISPATCH_PUSHING,   /* the push is on its way to Redis */
     DISPATCH_OUT,       /* in Redis, with a worker, or lost */
     DISPATCH_RETURNING, /* surely not in Redis; on its way back to the backlog */
+    DISPATCH_GONE,      /* it ended while its push was still unanswered; freed with that answer */
 };
 
 struct dispatch_job {
@@ -58,6 +61,8 @@ struct dispatch_job {
     uint64_t named_poll; /* the last poll in which a fresh beat named it; 0 is never */
     uint64_t left_poll;  /* the poll that saw that it has left its list; 0 is not yet */
     uint64_t read_mark;  /* the results read that has to be complete first; 0 is not asked yet */
+    uint64_t asked_poll; /* the poll whose search of the list looks for it */
+    uint64_t seen_poll;  /* the last such search that found it */
     bool is_judged;      /* its loss is on its way to the store */
 
     size_t frame_len;
@@ -80,6 +85,10 @@ struct dispatch {
     size_t bytes;
     bool is_link_up;
     uint64_t refused_until_ms; /* no pushes before: Redis said no (out of memory, read-only, …) */
+    uint64_t returns_refused_until_ms; /* no returns to the backlog before: the disk is full */
+    struct timer retry;                /* for these times */
+    struct list recalled; /* recalls of jobs that had not gone out: answered next turn */
+    struct buf scratch;   /* a frame before its size is known */
     struct dispatch_stats stats;
 };
 
@@ -118,9 +127,9 @@ void dispatch_turn(struct dispatch *d);
  * call. */
 struct dispatch_recall {
     struct carrier_req req;
+    struct list link; /* dispatch.recalled */
     struct dispatch *dispatch;
-    struct span value;
-    uint8_t *value_copy; /* the frame, since the job may go before the answer comes */
+    struct span value; /* a copy of the frame, since the job may go before the answer comes */
     uint64_t id;
     uint32_t attempt;
     int number;
@@ -128,5 +137,9 @@ struct dispatch_recall {
 };
 int dispatch_recall(struct dispatch *d, struct dispatch_job *job,
                     struct dispatch_recall *r) JM_MUST_CHECK; /* JM_ENOMEM */
+
+/* As dispatch_recall, for when nobody waits for the answer: what has left its list is ordered to be
+ * killed. */
+void dispatch_stop(struct dispatch *d, struct dispatch_job *job);
 
 #endif

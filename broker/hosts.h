@@ -43,6 +43,7 @@ struct host {
     uint8_t absent_polls;  /* in a row in which it was not: it has taken its leave */
     struct wire_beat beat; /* as last read; spans point into `copy` */
     struct buf copy;
+    uint64_t learned_hash; /* of the task list that was stored last */
 };
 
 struct hosts_stats {
@@ -65,7 +66,7 @@ struct hosts {
     uint64_t last_ok_ms; /* monotonic time of the last good poll; 0 after an error */
     bool is_link_up;
     bool is_polling; /* its answers have not all come */
-    bool is_epoch_new;
+    bool has_failed; /* one of them was an error */
 
     char epoch_proposed[33];
     struct span epoch_value;
@@ -73,12 +74,8 @@ struct hosts {
     struct carrier_req epoch_req;
     struct carrier_req hosts_req;
 
-    struct list searches; /* hosts_search: lists that are being read for missing jobs */
-    struct list verdicts; /* losses on their way to the store */
-    struct store_learn learn;
-    bool is_learning;
-    struct buf learn_copy;
-    uint64_t learned_hash; /* of what was learned last, so that it is stored once */
+    bool is_learning; /* a host's tasks are on their way to the store */
+    bool is_changed;  /* a host came, went, or serves something else */
     struct hosts_stats stats;
 };
 
@@ -89,6 +86,9 @@ void hosts_on_link(struct hosts *hs, bool is_up);
 
 size_t hosts_count(const struct hosts *hs);
 struct host *hosts_find(const struct hosts *hs, uint64_t id);
+
+/* The results were read to their end: verdicts that waited for it can be spoken. */
+void hosts_on_read(struct hosts *hs);
 
 /* Milliseconds of the live clock since its last beat, and whether that is within the lease. */
 uint64_t hosts_silent_ms(const struct hosts *hs, const struct host *h);

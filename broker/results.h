@@ -57,7 +57,11 @@ struct results {
     struct carrier_req take;
     struct carrier_req read;
     struct carrier_req remove;
-    bool is_read_open; /* its answer has not come */
+    bool is_take_open; /* their answers have not come */
+    bool is_read_open;
+    bool is_remove_open;
+    bool is_applying; /* a slice is with the store */
+    bool take_failed;
     int64_t take_number;
     size_t offset;     /* entries of this list that are applied */
     size_t slice_jobs; /* how many entries the next slice asks for */

@@ -1,0 +1,207 @@
+#include "broker/core.h"
+
+#include "schema/errors.h"
+
+uint64_t core_random(struct core *c)
+{
+    c->random_state += UINT64_C(0x9e3779b97f4a7c15); /* Weyl sequence, mixed: splitmix64's shape */
+    return hash_of_u64(c->random_state);
+}
+
+static void on_link(void *owner, bool is_up)
+{
+    struct core *c = owner;
+
+    dispatch_on_link(&c->dispatch, is_up);
+    results_on_link(&c->results, is_up);
+    hosts_on_link(&c->hosts, is_up);
+}
+
+static void on_wake(void *owner)
+{
+    struct core *c = owner;
+
+    results_on_wake(&c->results);
+}
+
+int core_init(struct core *c, const struct core_conf *conf, const struct core_seams *seams)
+{
+    *c = (struct core){.conf = *conf, .seams = *seams, .random_state = conf->seed};
+    ids_init(&c->ids, seams->clock, seams->runner, conf->node);
+    queues_init(&c->queues);
+    dispatch_init(&c->dispatch, c);
+    hosts_init(&c->hosts, c);
+    schedule_init(&c->schedule, c);
+    waiters_init(&c->waiters);
+    seams->carrier->owner = c;
+    seams->carrier->on_link = on_link;
+    seams->carrier->on_wake = on_wake;
+    return results_init(&c->results, c);
+}
+
+void core_done(struct core *c)
+{
+    waiters_done(&c->waiters);
+    hosts_done(&c->hosts);
+    results_done(&c->results);
+    dispatch_done(&c->dispatch);
+    queues_done(&c->queues);
+}
+
+/* ---- start ---- */
+
+struct restore {
+    struct core *core;
+    int status;
+};
+
+static void on_restored_job(void *owner, const struct job_view *job, struct span frame)
+{
+    struct restore *r = owner;
+
+    if (r->status == 0)
+        r->status = dispatch_restore(&r->core->dispatch, job, frame);
+}
+
+static void on_restored_counts(void *owner, struct span queue, const struct store_counts *counts)
+{
+    struct restore *r = owner;
+
+    core_on_counts(r->core, queue, counts);
+}
+
+int core_start(struct core *c, struct reader *reader)
+{
+    struct restore restore = {.core = c};
+    struct reader_start start;
+    int status = reader_start(reader, &start);
+
+    if (status == 0)
+        status = reader_counts(reader, &restore, on_restored_counts);
+    if (status == 0)
+        status = reader_dispatched(reader, c->conf.node, &restore, on_restored_job);
+    if (status == 0)
+        status = restore.status;
+    if (status != 0)
+        return status;
+    ids_start(&c->ids, start.id_high_water);
+    results_start(&c->results, start.last_taken);
+    schedule_start(&c->schedule, start.next_due_ms);
+    hosts_start(&c->hosts);
+    return 0;
+}
+
+void core_turn(struct core *c)
+{
+    dispatch_turn(&c->dispatch);
+    waiters_turn(&c->waiters);
+}
+
+void core_on_counts(void *core, struct span queue, const struct store_counts *counts)
+{
+    struct core *c = core;
+    struct queue *q = queues_need(&c->queues, queue);
+
+    if (q == NULL)
+        return;
+    q->counts = *counts;
+    dispatch_mark(&c->dispatch, q);
+}
+
+/* ---- submit ---- */
+
+/* A repeat of an Idempotency-Key inserted nothing, so its place is free again, as after a refusal.
+ */
+static void on_submitted(struct store_op *op)
+{
+    struct core_submit *s = JM_CONTAINER_OF(op, struct core_submit, op.op);
+    struct core *c = s->core;
+    bool is_new = op->status == 0 && !s->op.ret_is_repeat;
+
+    if (s->job == NULL)
+        s->queue->submits_queued--;
+    else if (is_new)
+        dispatch_commit(&c->dispatch, s->job);
+    else
+        dispatch_release(&c->dispatch, s->job);
+    dispatch_mark(&c->dispatch, s->queue);
+    s->on_done(s, op->status);
+}
+
+int core_submit(struct core *c, struct core_submit *s)
+{
+    struct queue *q = queues_need(&c->queues, s->op.spec.queue);
+    uint64_t id = ids_next(&c->ids);
+
+    if (q == NULL || id == 0)
+        return JM_EOVERLOAD;
+    s->core = c;
+    s->queue = q;
+    s->job = dispatch_reserve(&c->dispatch, q, id, &s->op.spec);
+    if (s->job == NULL)
+        q->submits_queued++;
+    s->op.id = id;
+    s->op.due_ms = clock_wall_ms(c->seams.clock);
+    s->op.state = s->job != NULL ? JOB_DISPATCHED : JOB_QUEUED;
+    s->op.op = (struct store_op){.kind = STORE_SUBMIT,
+                                 .on_done = on_submitted,
+                                 .wants_sync = true,
+                                 .bytes = 256 + s->op.spec.args.len};
+    list_init(&s->op.op.link);
+    runner_submit(c->seams.runner, &s->op.op);
+    return 0;
+}
+
+/* ---- cancel ---- */
+
+static void on_recalled(struct dispatch_recall *r)
+{
+    struct core_cancel *x = JM_CONTAINER_OF(r, struct core_cancel, recall);
+    struct core *c = x->core;
+    struct dispatch_job *job = dispatch_find(&c->dispatch, r->id);
+    uint64_t host = job != NULL && job->attempt == r->attempt ? job->host : 0;
+
+    if (r->number == 1) {
+        x->stopped = CORE_STOPPED_YES;
+    } else {
+        hosts_order_kill(&c->hosts, host, r->id, r->attempt);
+        x->stopped = r->number == 0 && host != 0 ? CORE_STOPPED_NO : CORE_STOPPED_UNKNOWN;
+    }
+    x->on_done(x, 0);
+}
+
+/* The commit has fenced the attempt: whatever it still does, nothing of it will be applied. */
+static void on_cancelled(struct store_op *op)
+{
+    struct core_cancel *x = JM_CONTAINER_OF(op, struct core_cancel, op.op);
+    struct core *c = x->core;
+    struct dispatch_job *job;
+
+    if (op->status != 0) {
+        x->on_done(x, op->status);
+        return;
+    }
+    waiters_mark(&c->waiters, x->op.id);
+    job = dispatch_find(&c->dispatch, x->op.id);
+    x->stopped = job == NULL ? CORE_STOPPED_YES : CORE_STOPPED_UNKNOWN;
+    x->recall.on_done = on_recalled;
+    if (job != NULL && dispatch_recall(&c->dispatch, job, &x->recall) == 0)
+        return;
+    x->on_done(x, 0);
+}
+
+void core_cancel(struct core *c, struct core_cancel *x)
+{
+    x->core = c;
+    x->op.op = (struct store_op){
+        .kind = STORE_CANCEL, .on_done = on_cancelled, .wants_sync = true, .bytes = 256};
+    list_init(&x->op.op.link);
+    runner_submit(c->seams.runner, &x->op.op);
+}
+
+/* ---- wait ---- */
+
+int core_wait(struct core *c, struct waiter *w, uint64_t id)
+{
+    return waiters_add(&c->waiters, w, id);
+}

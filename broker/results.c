@@ -1,0 +1,397 @@
+/*
+ * results.c: one round takes one list.
+ *
+ *    OFF ◀──────────── link down, from anywhere (a slice at the store is waited for)
+ *     │ link up
+ *     ▼        rename + first read          slice             last slice committed
+ *   TAKING ───────────────────────▶ APPLYING ◀──▶ READING ─────────────────▶ (next round or
+ * WATCHING) ▲ wake                           │ WATCHING ◀── nothing there         │ refused (full
+ * disk), or Redis refused ▼ PAUSED ── 100 ms ──▶ TAKING (the same number again, from its start)
+ *
+ * The first read is sent right behind the rename, whatever the rename will say: entries come back
+ * if list N+1 exists, be it new or left over from before a crash. The removal of list N goes out
+ * together with the rename of the next round.
+ */
+#include "broker/results.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/core.h"
+#include "schema/errors.h"
+#include "schema/limits.h"
+
+enum {
+    RETRY_MS = 100,
+    BUSY_ENTRIES = 16, /* a list this long promises that more has come meanwhile */
+    BYTES_MAX = 64 << 20,
+};
+
+static void begin_round(struct results *r);
+static void on_read(struct carrier_req *req);
+
+/* ---- what follows from events ---- */
+
+static void stop_superseded(struct core *core, const struct store_event *e)
+{
+    struct dispatch_job *job = dispatch_find(&core->dispatch, e->event.id);
+
+    if (job != NULL && job->attempt != e->event.attempt)
+        dispatch_stop(&core->dispatch, job);
+}
+
+static void note_running(struct core *core, const struct store_event *e)
+{
+    struct dispatch_job *job = dispatch_find(&core->dispatch, e->event.id);
+
+    if (job == NULL || job->attempt != e->event.attempt)
+        return;
+    job->host = e->event.host;
+    job->has_begun = true;
+}
+
+static void follow(struct core *core, const struct store_event *e)
+{
+    bool is_applied = e->ret_outcome == STORE_APPLIED;
+
+    if (e->source == STORE_FROM_WORKER && e->event.kind == WIRE_RUNNING) {
+        note_running(core, e);
+        return;
+    }
+    dispatch_on_end(&core->dispatch, e->event.id, e->event.attempt, e->event.run_us);
+    if (is_applied && e->ret_supersedes)
+        stop_superseded(core, e);
+    if (is_applied && e->ret_state == JOB_SCHEDULED)
+        schedule_note(&core->schedule, e->ret_due_ms);
+    if (is_applied && job_state_is_terminal(e->ret_state))
+        waiters_mark(&core->waiters, e->event.id);
+}
+
+static void count(struct results_stats *stats, const struct store_event *e)
+{
+    unsigned kind = e->source == STORE_LOST ? 0 : (unsigned)e->event.kind;
+
+    switch (e->ret_outcome) {
+    case STORE_APPLIED:
+        assert(kind < JM_COUNT_OF(stats->applied));
+        stats->applied[kind]++;
+        break;
+    case STORE_LATE:
+        stats->late++;
+        break;
+    case STORE_UNKNOWN:
+        stats->unknown++;
+        break;
+    case STORE_INVALID:
+        stats->invalid++;
+        break;
+    }
+}
+
+void results_follow(struct core *core, const struct store_event *events, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        count(&core->results.stats, &events[i]);
+        follow(core, &events[i]);
+    }
+}
+
+/* ---- rounds ---- */
+
+static void pause_round(struct results *r)
+{
+    struct core *core = r->core;
+
+    if (r->state == RESULTS_OFF)
+        return;
+    r->state = RESULTS_PAUSED;
+    timers_arm(core->seams.timers, &r->retry, clock_mono_ms(core->seams.clock) + RETRY_MS);
+}
+
+static void on_retry(struct timer *t)
+{
+    struct results *r = JM_CONTAINER_OF(t, struct results, retry);
+
+    if (r->state == RESULTS_PAUSED)
+        begin_round(r);
+}
+
+static void watch(struct results *r)
+{
+    char key[KEYS_BYTES];
+
+    r->state = RESULTS_WATCHING;
+    keys_results(key, r->core->conf.node);
+    carrier_watch(r->core->seams.carrier, key);
+}
+
+/* The round found the list empty, or has applied all of it. */
+static void complete_round(struct results *r, bool has_read_all, bool is_busy)
+{
+    if (has_read_all)
+        r->completed = r->rounds;
+    if (r->is_wanted || is_busy || !has_read_all)
+        begin_round(r);
+    else
+        watch(r);
+    if (has_read_all)
+        hosts_on_read(&r->core->hosts);
+}
+
+static void send_read(struct results *r)
+{
+    int64_t newest = -(int64_t)(r->offset + r->slice_jobs), oldest = -(int64_t)r->offset - 1;
+
+    assert(!r->is_read_open);
+    r->read = (struct carrier_req){
+        .verb = CARRIER_READ, .first = newest, .last = oldest, .on_done = on_read};
+    keys_taken(r->read.key, r->core->conf.node, r->taken + 1);
+    list_init(&r->read.link);
+    r->is_read_open = true;
+    carrier_send(r->core->seams.carrier, &r->read);
+}
+
+static void on_removed(struct carrier_req *req)
+{
+    struct results *r = JM_CONTAINER_OF(req, struct results, remove);
+
+    r->is_remove_open = false; /* if it failed: the next start of the link removes it */
+}
+
+static void send_remove(struct results *r)
+{
+    if (r->taken == 0 || r->is_remove_open)
+        return;
+    r->remove = (struct carrier_req){.verb = CARRIER_REMOVE, .on_done = on_removed};
+    keys_taken(r->remove.key, r->core->conf.node, r->taken);
+    list_init(&r->remove.link);
+    r->is_remove_open = true;
+    carrier_send(r->core->seams.carrier, &r->remove);
+}
+
+static void on_took(struct carrier_req *req)
+{
+    struct results *r = JM_CONTAINER_OF(req, struct results, take);
+
+    r->is_take_open = false;
+    r->take_number = req->number;
+    r->take_failed = req->status != 0; /* the answer of the read comes next and looks at it */
+}
+
+static void begin_round(struct results *r)
+{
+    unsigned node = r->core->conf.node;
+
+    if (r->is_take_open || r->is_read_open || r->is_applying) {
+        r->is_wanted = true; /* the rest of a round that a broken link cut off */
+        return;
+    }
+    r->state = RESULTS_TAKING;
+    r->is_wanted = false;
+    r->rounds++;
+    r->offset = 0;
+    r->take = (struct carrier_req){.verb = CARRIER_TAKE, .on_done = on_took};
+    keys_results(r->take.key, node);
+    keys_taken(r->take.other, node, r->taken + 1);
+    list_init(&r->take.link);
+    r->is_take_open = true;
+    carrier_send(r->core->seams.carrier, &r->take);
+    send_read(r);
+}
+
+/* ---- slices ---- */
+
+/* Aims the next slice at RESULTS_SLICE_BYTES by the size of this one's entries. */
+static void adapt_slice(struct results *r, size_t entries, size_t bytes)
+{
+    size_t average = bytes / entries + 1, fits = RESULTS_SLICE_BYTES / average;
+
+    if (fits > r->slice_jobs * 4)
+        fits = r->slice_jobs * 4;
+    if (fits > RESULTS_SLICE_JOBS)
+        fits = RESULTS_SLICE_JOBS;
+    r->slice_jobs = fits > 0 ? fits : 1;
+}
+
+static void on_applied(struct store_op *op)
+{
+    struct results *r = JM_CONTAINER_OF(op, struct results, apply.op);
+    bool is_off = r->state == RESULTS_OFF;
+
+    r->is_applying = false;
+    if (op->status != 0) {
+        pause_round(r);
+        if (is_off && r->core->dispatch.is_link_up)
+            begin_round(r);
+        return;
+    }
+    r->stats.slices++;
+    r->stats.entries += r->apply.event_count;
+    r->stats.quarantined += r->apply.bad_count;
+    results_follow(r->core, r->events, r->apply.event_count);
+    r->offset += r->apply.event_count + r->apply.bad_count;
+    if (r->apply.taken != 0) {
+        r->taken = r->apply.taken;
+        r->stats.lists++;
+    }
+    if (is_off) {
+        if (r->core->dispatch.is_link_up)
+            results_on_link(r, true);
+        return;
+    }
+    if (r->apply.taken == 0) {
+        r->state = RESULTS_READING;
+        send_read(r);
+        return;
+    }
+    send_remove(r);
+    complete_round(r, r->take_number == 1, r->offset >= BUSY_ENTRIES);
+}
+
+static void apply_slice(struct results *r, bool is_last)
+{
+    r->state = RESULTS_APPLYING;
+    r->is_applying = true;
+    r->apply.op = (struct store_op){.kind = STORE_APPLY,
+                                    .on_done = on_applied,
+                                    .wants_sync = true,
+                                    .bytes = r->bytes.len + 128 * r->apply.event_count};
+    list_init(&r->apply.op.link);
+    r->apply.events = r->events;
+    r->apply.bad = r->bad;
+    r->apply.taken = is_last ? r->taken + 1 : 0;
+    runner_submit(r->core->seams.runner, &r->apply.op);
+}
+
+/* Copies the frames, since the carrier's answer is gone when on_read returns; cuts what no honest
+ * worker can have sent. False when there is no room. */
+static bool copy_frames(struct results *r, const struct span *items, size_t n)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < n; i++)
+        bytes += items[i].len <= JM_EVENT_BYTES ? items[i].len : JM_QUARANTINE_ENTRY_BYTES;
+    buf_shrink(&r->bytes, RESULTS_SLICE_BYTES * 2);
+    return buf_reserve(&r->bytes, bytes) != NULL;
+}
+
+/* Redis answers newest first; they are applied oldest first. */
+static void decode_frames(struct results *r, const struct span *items, size_t n)
+{
+    r->apply.event_count = 0;
+    r->apply.bad_count = 0;
+    for (size_t i = n; i-- > 0;) {
+        bool is_too_long = items[i].len > JM_EVENT_BYTES;
+        size_t len = is_too_long ? JM_QUARANTINE_ENTRY_BYTES : items[i].len;
+        struct span frame = span_of(r->bytes.data + r->bytes.len, len);
+        struct store_event *e = &r->events[r->apply.event_count];
+
+        buf_put(&r->bytes, items[i].data, len); /* has room: it does not move */
+        *e = (struct store_event){.source = STORE_FROM_WORKER};
+        if (is_too_long || wire_decode_event(frame, &e->event) != 0)
+            r->bad[r->apply.bad_count++] = frame;
+        else
+            r->apply.event_count++;
+    }
+}
+
+/* Also when nothing was read at the end of a list whose last slice was just full: then only its
+ * number has to be committed. */
+static void take_slice(struct results *r, const struct span *items, size_t n)
+{
+    bool is_last = n < r->slice_jobs;
+
+    if (n > 0 && !copy_frames(r, items, n)) {
+        if (r->slice_jobs > 1)
+            r->slice_jobs /= 2;
+        pause_round(r); /* from the list's start again, in smaller slices */
+        return;
+    }
+    if (n > 0)
+        decode_frames(r, items, n);
+    else
+        r->apply.event_count = r->apply.bad_count = 0;
+    if (n > 0)
+        adapt_slice(r, n, r->bytes.len);
+    apply_slice(r, is_last);
+}
+
+static void on_read(struct carrier_req *req)
+{
+    struct results *r = JM_CONTAINER_OF(req, struct results, read);
+
+    r->is_read_open = false;
+    if (r->state == RESULTS_OFF) {
+        if (r->is_wanted && r->core->dispatch.is_link_up)
+            begin_round(r);
+        return;
+    }
+    if (req->status != 0 || r->take_failed) {
+        pause_round(r);
+        return;
+    }
+    assert(req->item_count <= r->slice_jobs);
+    if (req->item_count == 0 && r->offset == 0)
+        complete_round(r, r->take_number == -1, false);
+    else
+        take_slice(r, req->items, req->item_count);
+}
+
+/* ---- outside ---- */
+
+int results_init(struct results *r, struct core *core)
+{
+    *r = (struct results){.core = core, .slice_jobs = RESULTS_SLICE_JOBS / 8};
+    timer_init(&r->retry, on_retry);
+    buf_init(&r->bytes, BYTES_MAX);
+    r->events = calloc(RESULTS_SLICE_JOBS, sizeof(*r->events));
+    r->bad = calloc(RESULTS_SLICE_JOBS, sizeof(*r->bad));
+    return r->events != NULL && r->bad != NULL ? 0 : JM_ENOMEM;
+}
+
+void results_done(struct results *r)
+{
+    free(r->events);
+    free(r->bad);
+    buf_done(&r->bytes);
+}
+
+void results_start(struct results *r, uint64_t last_taken)
+{
+    r->taken = last_taken;
+}
+
+void results_on_link(struct results *r, bool is_up)
+{
+    if (!is_up) {
+        r->state = RESULTS_OFF;
+        timer_disarm(&r->retry);
+        return;
+    }
+    send_remove(
+        r); /* the last list, if a crash or the link came between its commit and its removal */
+    begin_round(r);
+}
+
+void results_on_wake(struct results *r)
+{
+    if (r->state == RESULTS_WATCHING)
+        begin_round(r);
+    else
+        r->is_wanted = true;
+}
+
+uint64_t results_mark(struct results *r)
+{
+    if (r->state == RESULTS_WATCHING)
+        begin_round(r);
+    else
+        r->is_wanted = true;
+    return r->state == RESULTS_TAKING && !r->is_wanted ? r->rounds : r->rounds + 1;
+}
+
+bool results_has_read(const struct results *r, uint64_t mark)
+{
+    return r->completed >= mark;
+}
