@@ -21,6 +21,7 @@ enum {
     JM_JSON_DEPTH = 100,
     JM_JSON_MEMBERS = 1024,
     JM_ERROR_MESSAGE_BYTES = 1024, /* of a task's failure; longer ones are cut */
+    JM_ERROR_CODE_BYTES = 64,
     JM_STDERR_TAIL_BYTES = 4096,
 
     /* A job's life. */
@@ -51,7 +52,12 @@ enum {
     JM_CLAIM_WORK_MS = 5,     /* how much work one claim aims at */
     JM_CLAIM_JOBS = 256,      /* the most jobs in one claim */
     JM_SLOTS = 256,           /* children of one worker host */
-    JM_HOSTS = 1024,          /* worker hosts that a broker follows */
+    JM_TASKS = 4096,          /* that one worker host serves */
+    JM_TASK_KIND_BYTES = 16,
+    JM_TASK_DOC_BYTES = 1024,
+    JM_HOSTNAME_BYTES = 255,
+    JM_VERSION_BYTES = 64, /* of a program: "0.1.0" */
+    JM_HOSTS = 1024,       /* worker hosts that a broker follows */
 
     /* Redis. */
     JM_WINDOW_BYTES = 16 << 20, /* dispatched and not yet ended, all queues together */

@@ -33,7 +33,7 @@ struct wire_job {
     uint64_t grace_ms;
     struct span queue;
     struct span task;
-    struct span args; /* one msgpack value */
+    struct span args; /* one msgpack value; empty stands for nil */
 };
 
 /* worker → broker, in a results list: what happened to an attempt. */
@@ -62,7 +62,7 @@ struct wire_event {
     bool has_begun;
     int64_t begun_at_ms; /* wall clock of the worker host */
     uint64_t run_us;     /* from begun to the end */
-    struct span result;  /* one msgpack value */
+    struct span result;  /* one msgpack value; empty stands for nil */
     struct span code;    /* word from errors.def, for FAILED */
     struct span message;
     struct span stderr_tail;
@@ -115,7 +115,10 @@ struct wire_task {
     struct span doc;  /* one sentence, may be empty */
 };
 
-/* Encoders append to `out`; whether it had room is asked with buf_has_failed. */
+/* Encoders append to `out`; whether it had room is asked with buf_has_failed. Texts (message,
+ * hostname, version, kind, doc) that are too long or not UTF-8 are cut and cleaned, and of
+ * stderr_tail only the end is kept; everything else is the caller's to get right, or the reader
+ * will refuse it. */
 void wire_encode_job(struct buf *out, const struct wire_job *job);
 void wire_encode_event(struct buf *out, const struct wire_event *event);
 void wire_encode_order(struct buf *out, const struct wire_order *order);
