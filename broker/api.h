@@ -14,14 +14,14 @@
 #include <uv.h>
 
 #include "broker/core.h"
+#include "broker/digest.h"
+#include "broker/http_server.h"
 #include "broker/metrics.h"
+#include "broker/probe.h"
 #include "broker/reads.h"
+#include "broker/tasks.h"
 #include "lib/attr.h"
 #include "lib/list.h"
-
-struct http_handler;
-struct api_tasks;
-struct api_probe;
 
 struct api_conf {
     struct core *core;
@@ -40,8 +40,11 @@ struct api {
     struct list open; /* api_call.link: requests that are not answered yet */
     struct list idle; /* api_call.link: kept for the next requests */
     size_t idle_count;
-    struct api_tasks *tasks;
-    struct api_probe *probe;
+    struct tasks tasks;
+    struct probe probe;
+    struct digest *digest;
+    struct http_handler handler;
+    struct timer stopped; /* armed when the last request is answered */
     bool is_stopping;
     void *stop_owner;
     void (*on_stopped)(void *owner);
@@ -59,6 +62,9 @@ const struct http_handler *api_handler(struct api *a);
 /* Answers whoever waits with the job as it is, refuses new requests (503 shutting_down), and calls
  * on_stopped from the loop once every request is answered. */
 void api_stop(struct api *a, void *owner, void (*on_stopped)(void *owner));
+
+/* For call.c: a request is answered; perhaps it was the last one. */
+void api_check_stopped(struct api *a);
 
 /* After on_stopped, or after api_init when nothing was started. */
 void api_done(struct api *a);

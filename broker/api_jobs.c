@@ -1,0 +1,178 @@
+/*
+ * api_jobs.c: the routes of one job.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "broker/api_routes.h"
+#include "broker/call.h"
+#include "broker/job_render.h"
+#include "broker/show.h"
+#include "lib/mp.h"
+#include "schema/errors.h"
+#include "schema/id.h"
+
+/* ---- GET /v1/jobs/{id} ---- */
+
+/* Each form is a representation of its own, so its tag differs too (RFC 9110 section 8.8.3.3). */
+static int on_show_job(struct call *call, const struct job_view *job)
+{
+    struct render_map m;
+
+    render_open_map(&m, &call->value);
+    job_render(&m, job, true);
+    render_close_map(&m);
+    snprintf(call->etag, sizeof(call->etag), "\"%016" PRIx64 "-%c\"", job_render_version(job),
+             call->form == BODY_MSGPACK ? 'm' : 'j');
+    return 200;
+}
+
+void api_jobs_get(struct call *call)
+{
+    show_job(call, on_show_job);
+}
+
+/* ---- GET /v1/jobs/{id}/result ---- */
+
+/* The text of one member of a job's error, which the store has made; empty if it is not there. */
+static struct span error_member(struct span error, const char *name)
+{
+    struct mp_cursor c;
+    struct span key;
+    struct span value;
+    uint32_t pairs;
+
+    mp_open(&c, error);
+    if (!mp_next_map(&c, &pairs))
+        return span_of(NULL, 0);
+    while (pairs-- > 0 && mp_next_str(&c, &key)) {
+        if (span_is_str(key, name))
+            return mp_next_str(&c, &value) ? value : span_of(NULL, 0);
+        if (!mp_skip(&c, MP_DEPTH_LIMIT, &value))
+            break;
+    }
+    return span_of(NULL, 0);
+}
+
+static int refuse_result(struct call *call, const struct job_view *job)
+{
+    const char *state = job_state_shown(job->state);
+    struct span none = span_of(NULL, 0);
+    struct span code = error_member(job->error, "code");
+    struct span message = error_member(job->error, "message");
+
+    if (!job_state_is_terminal(job->state))
+        return fault_set(&call->fault, JM_ENOTFINISHED, none, 0, "the job is %s", state);
+    if (code.len == 0)
+        return fault_set(&call->fault, JM_ENORESULT, none, 0, "the job is %s", state);
+    return fault_set(&call->fault, JM_ENORESULT, none, 0, "the job is %s: %.*s: %.*s", state,
+                     (int)code.len, (const char *)code.data, (int)message.len,
+                     (const char *)message.data);
+}
+
+static int on_show_result(struct call *call, const struct job_view *job)
+{
+    struct mp_cursor c;
+    struct mp_token token;
+
+    if (!job_state_is_terminal(job->state) || job->result.len == 0)
+        return refuse_result(call, job);
+    if (call->form != BODY_OCTETS) {
+        buf_put_span(&call->value, job->result);
+        return 200;
+    }
+    mp_open(&c, job->result);
+    if (!mp_next(&c, &token) || (token.type != MP_BIN && token.type != MP_STR))
+        return fault_set(&call->fault, JM_EACCEPT, span_of_str("Accept"), 0,
+                         "only a string or binary result has this form; accept application/json");
+    buf_put_span(&call->value, token.bytes);
+    return 200;
+}
+
+void api_jobs_get_result(struct call *call)
+{
+    show_job(call, on_show_result);
+}
+
+/* ---- POST /v1/jobs/{id}/cancel ---- */
+
+static int on_show_cancelled(struct call *call, const struct job_view *job)
+{
+    struct render_map m;
+
+    render_open_map(&m, &call->value);
+    job_render(&m, job, true);
+    switch (call->op.cancel.stopped) {
+    case CORE_STOPPED_YES:
+        render_bool(&m, "stopped", true);
+        break;
+    case CORE_STOPPED_NO:
+        render_bool(&m, "stopped", false);
+        break;
+    case CORE_STOPPED_UNKNOWN:
+        render_word(&m, "stopped", "unknown");
+        break;
+    }
+    render_close_map(&m);
+    return 200;
+}
+
+static void refuse_op(struct call *call, int status)
+{
+    char id[ID_TEXT_BYTES];
+
+    id_format(call->id, id);
+    if (status == JM_ENOJOB)
+        call_refuse_error(call, status, "there is no job %s", id);
+    else if (status == JM_EFINISHED)
+        call_refuse_error(call, status, "the job has %s",
+                          job_state_shown(call->op.cancel.op.ret_state));
+    else if (status == JM_ENOTFINISHED)
+        call_refuse_error(call, status, "only a finished job can be deleted; cancel it first");
+    else
+        call_refuse_error(call, status, "nothing was changed");
+}
+
+static void on_cancelled(struct core_cancel *x, int status)
+{
+    struct call *call = JM_CONTAINER_OF(x, struct call, op.cancel);
+
+    call->state = CALL_RUNNING;
+    if (status != 0) {
+        refuse_op(call, status);
+        return;
+    }
+    call->is_on_disk = true;
+    show_job(call, on_show_cancelled);
+}
+
+void api_jobs_cancel(struct call *call)
+{
+    call->state = CALL_STORING;
+    call->op.cancel = (struct core_cancel){.op.id = call->id, .on_done = on_cancelled};
+    core_cancel(call_core(call), &call->op.cancel);
+}
+
+/* ---- DELETE /v1/jobs/{id} ---- */
+
+static void on_deleted(struct store_op *op)
+{
+    struct call *call = JM_CONTAINER_OF(op, struct call, op.remove.op);
+
+    call->state = CALL_RUNNING;
+    if (op->status == 0)
+        call_answer_empty(call, 204);
+    else
+        refuse_op(call, op->status);
+}
+
+void api_jobs_delete(struct call *call)
+{
+    call->state = CALL_STORING;
+    call->op.remove = (struct store_delete){
+        .op = {.kind = STORE_DELETE, .on_done = on_deleted, .wants_sync = true, .bytes = 256},
+        .id = call->id,
+    };
+    list_init(&call->op.remove.op.link);
+    runner_submit(call_runner(call), &call->op.remove.op);
+}

@@ -1,0 +1,301 @@
+/*
+ * api_lists.c: the routes that list: jobs from the store, on the thread pool; queues, workers and
+ * tasks from memory.
+ */
+#include "broker/api_routes.h"
+#include "broker/call.h"
+#include "broker/job_render.h"
+#include "lib/mp.h"
+#include "schema/errors.h"
+#include "schema/id.h"
+#include "schema/keys.h"
+
+enum { PAGE_SCAN = 20000 }; /* rows looked at for one page; a page may so be short */
+
+/* ---- GET /v1/jobs ---- */
+
+struct page {
+    struct render_array jobs;
+    bool shows_end;
+};
+
+static void on_job(void *owner, const struct job_view *job)
+{
+    struct page *page = owner;
+    struct render_map m;
+
+    render_item(&page->jobs);
+    render_open_map(&m, page->jobs.out);
+    job_render(&m, job, false);
+    render_close_map(&m);
+    page->shows_end = page->shows_end || job_state_is_terminal(job->state);
+}
+
+/* On a thread of the pool. */
+static int read_page(struct reads_req *req, struct reader *reader)
+{
+    struct call *call = JM_CONTAINER_OF(req, struct call, read);
+    struct reader_filter filter = {.states = call->query.states,
+                                   .queue = call->query.queue,
+                                   .task = call->query.task,
+                                   .below = call->query.below};
+    struct page page = {.shows_end = false};
+    struct render_map m;
+    uint64_t next = 0;
+    int rc;
+
+    buf_clear(&call->value);
+    render_open_map(&m, &call->value);
+    render_key(&m, "jobs");
+    render_open_array(&page.jobs, &call->value);
+    rc = reader_list(reader, &filter, (size_t)call->query.limit, PAGE_SCAN, &page, on_job, &next);
+    if (rc != 0)
+        return rc;
+    render_close_array(&page.jobs);
+    if (next != 0)
+        render_id(&m, "next_cursor", next);
+    else
+        render_nil(&m, "next_cursor");
+    render_close_map(&m);
+    call->shows_end = page.shows_end;
+    call->status = call_transcode(call);
+    return 0;
+}
+
+static void answer_page(struct call *call)
+{
+    if (call->status == 0)
+        call_answer_bytes(call, 200);
+    else
+        call_refuse(call);
+}
+
+static void on_page(struct reads_req *req)
+{
+    struct call *call = JM_CONTAINER_OF(req, struct call, read);
+
+    call->state = CALL_RUNNING;
+    if (req->status != 0)
+        call_refuse_error(call, req->status, "the jobs cannot be listed");
+    else if (call->shows_end)
+        call_hold(call, answer_page);
+    else
+        answer_page(call);
+}
+
+void api_lists_jobs(struct call *call)
+{
+    call->state = CALL_READING;
+    call->read.on_thread = read_page;
+    call->read.on_done = on_page;
+    reads_submit(&call->api->reads, &call->read);
+}
+
+/* ---- GET /v1/queues ---- */
+
+static void answer_value(struct call *call)
+{
+    call_answer(call, 200);
+}
+
+/* A dispatched job is shown as queued, so states that share a word are added up. */
+static void render_counts(struct render_map *m, const struct store_counts *counts)
+{
+    struct render_map words;
+
+    render_key(m, "jobs");
+    render_open_map(&words, m->out);
+    for (int state = 1; state < JOB_STATE_LIMIT; state++) {
+        const char *word = job_state_shown((enum job_state)state);
+        unsigned set = job_state_parse_shown(span_of_str(word));
+        int64_t sum = 0;
+
+        if (set == 0 || set & ((1u << state) - 1))
+            continue; /* no state, or counted with an earlier one */
+        for (int i = state; i < JOB_STATE_LIMIT; i++)
+            sum += set & 1u << i ? counts->by_state[i] : 0;
+        render_i64(&words, word, sum);
+    }
+    render_close_map(&words);
+}
+
+static void render_queue(struct buf *out, const struct queue *q)
+{
+    struct render_map m;
+
+    render_open_map(&m, out);
+    render_str(&m, "name", q->name);
+    render_counts(&m, &q->counts);
+    render_u64(&m, "dispatched", q->window.used);
+    render_u64(&m, "window", q->window.limit);
+    render_close_map(&m);
+}
+
+void api_lists_queues(struct call *call)
+{
+    struct queues *qs = &call_core(call)->queues;
+    struct render_map m;
+    struct render_array a;
+
+    buf_clear(&call->value);
+    render_open_map(&m, &call->value);
+    render_key(&m, "queues");
+    render_open_array(&a, &call->value);
+    LIST_EACH(node, &qs->all)
+    {
+        render_item(&a);
+        render_queue(&call->value, queues_entry(node));
+    }
+    render_close_array(&a);
+    render_close_map(&m);
+    call_hold(call, answer_value);
+}
+
+void api_lists_queue(struct call *call)
+{
+    const struct queue *q = queues_find(&call_core(call)->queues, call->name);
+
+    if (q == NULL) {
+        call_refuse_error(call, JM_ENOQUEUE, "there is no queue %.*s", (int)call->name.len,
+                          (const char *)call->name.data);
+        return;
+    }
+    buf_clear(&call->value);
+    render_queue(&call->value, q);
+    call_hold(call, answer_value);
+}
+
+/* ---- GET /v1/workers ---- */
+
+static void render_names(struct render_map *m, const char *key, struct span list)
+{
+    struct render_array a;
+    struct mp_cursor c;
+    struct span name;
+
+    render_key(m, key);
+    render_open_array(&a, m->out);
+    for (wire_open_list(list, &c); wire_next_name(&c, &name);)
+        render_item_str(&a, name);
+    render_close_array(&a);
+}
+
+static void render_task_names(struct render_map *m, struct span list)
+{
+    struct render_array a;
+    struct mp_cursor c;
+    struct wire_task task;
+
+    render_key(m, "tasks");
+    render_open_array(&a, m->out);
+    for (wire_open_list(list, &c); wire_next_task(&c, &task);)
+        render_item_str(&a, task.name);
+    render_close_array(&a);
+}
+
+static void render_held(struct render_map *m, struct span list)
+{
+    struct render_array a;
+    struct mp_cursor c;
+    struct wire_held held;
+
+    render_key(m, "holds");
+    render_open_array(&a, m->out);
+    for (wire_open_list(list, &c); wire_next_held(&c, &held);) {
+        struct render_map item;
+
+        render_item(&a);
+        render_open_map(&item, m->out);
+        render_id(&item, "id", held.id);
+        render_u64(&item, "attempt", held.attempt);
+        render_u64(&item, "slot", held.slot);
+        render_bool(&item, "has_begun", held.has_begun);
+        render_u64(&item, "run_ms", held.run_ms);
+        render_close_map(&item);
+    }
+    render_close_array(&a);
+}
+
+static void render_worker(struct buf *out, const struct hosts *hosts, const struct host *h)
+{
+    const struct wire_beat *beat = &h->beat;
+    char name[17];
+    struct render_map m;
+
+    keys_host_name(name, h->id);
+    render_open_map(&m, out);
+    render_word(&m, "id", name);
+    render_str(&m, "hostname", beat->hostname);
+    render_u64(&m, "pid", beat->pid);
+    render_str(&m, "version", beat->version);
+    render_time(&m, "started_at", beat->started_at_ms);
+    render_u64(&m, "silent_ms", hosts_silent_ms(hosts, h));
+    render_bool(&m, "is_draining", beat->is_draining);
+    render_u64(&m, "slots", beat->slots);
+    render_names(&m, "queues", beat->queues);
+    render_task_names(&m, beat->tasks);
+    render_held(&m, beat->held);
+    render_close_map(&m);
+}
+
+void api_lists_workers(struct call *call)
+{
+    struct hosts *hosts = &call_core(call)->hosts;
+    struct render_map m;
+    struct render_array a;
+
+    buf_clear(&call->value);
+    render_open_map(&m, &call->value);
+    render_key(&m, "workers");
+    render_open_array(&a, &call->value);
+    LIST_EACH(node, &hosts->all)
+    {
+        render_item(&a);
+        render_worker(&call->value, hosts, hosts_entry(node));
+    }
+    render_close_array(&a);
+    render_close_map(&m);
+    call_answer(call, 200);
+}
+
+/* ---- GET /v1/tasks ---- */
+
+static void render_task(struct buf *out, const struct task *t)
+{
+    struct render_map m;
+
+    render_open_map(&m, out);
+    render_str(&m, "name", t->name);
+    render_str(&m, "kind", t->kind);
+    if (t->doc.len > 0)
+        render_str(&m, "doc", t->doc);
+    render_u64(&m, "workers", t->hosts);
+    if (t->seen_at_ms != 0)
+        render_time(&m, "seen_at", t->seen_at_ms);
+    render_close_map(&m);
+}
+
+void api_lists_tasks(struct call *call)
+{
+    struct tasks *tasks = &call->api->tasks;
+    int rc = tasks_refresh(tasks);
+    struct render_map m;
+    struct render_array a;
+
+    if (rc != 0) {
+        call_refuse_error(call, rc, "the tasks cannot be read");
+        return;
+    }
+    buf_clear(&call->value);
+    render_open_map(&m, &call->value);
+    render_key(&m, "tasks");
+    render_open_array(&a, &call->value);
+    LIST_EACH(node, &tasks->all)
+    {
+        render_item(&a);
+        render_task(&call->value, tasks_entry(node));
+    }
+    render_close_array(&a);
+    render_close_map(&m);
+    call_answer(call, 200);
+}

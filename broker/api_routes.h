@@ -1,0 +1,29 @@
+/*
+ * api_routes.h: the functions that routes.def names. Each is given a request whose parameters and
+ * body are read already, and answers it through call.h, exactly once.
+ */
+#ifndef BROKER_API_ROUTES_H
+#define BROKER_API_ROUTES_H
+
+struct call;
+
+void api_submit_run(struct call *call);
+
+void api_jobs_get(struct call *call);
+void api_jobs_get_result(struct call *call);
+void api_jobs_cancel(struct call *call);
+void api_jobs_delete(struct call *call);
+
+void api_lists_jobs(struct call *call);
+void api_lists_queues(struct call *call);
+void api_lists_queue(struct call *call);
+void api_lists_workers(struct call *call);
+void api_lists_tasks(struct call *call);
+
+void api_system_ping(struct call *call);
+void api_system_healthz(struct call *call);
+void api_system_readyz(struct call *call);
+void api_system_metrics(struct call *call);
+void api_system_openapi(struct call *call);
+
+#endif

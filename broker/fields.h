@@ -1,0 +1,43 @@
+/*
+ * fields.h: reads the map that is a request's body into a struct, by a table of the fields it may
+ * have. Whatever is wrong is told with the field's name, what was expected, and the limit. Pure.
+ */
+#ifndef BROKER_FIELDS_H
+#define BROKER_FIELDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/fault.h"
+#include "lib/attr.h"
+#include "lib/span.h"
+
+enum field_type {
+    FIELD_NAME, /* struct span: a name as queues_is_name has it */
+    FIELD_U64,  /* uint64_t, min to max */
+    FIELD_ANY,  /* struct span: one msgpack value of at most max bytes */
+    FIELD_STRS, /* struct span: a msgpack array of at most max str, each 1 to item_max bytes without
+                   control characters */
+};
+
+struct field {
+    const char *name;
+    enum field_type type;
+    bool is_required;
+    size_t offset; /* of the member in the target */
+    uint64_t min;
+    uint64_t max;
+    uint64_t item_max;
+};
+
+enum { FIELDS_LIMIT = 32 }; /* rows of one table */
+
+/* Reads `body`, one msgpack value that json_check_msgpack (or json_to_msgpack) has passed, into
+ * `target`, whose members keep their value where a field is absent. `ret_raw` (one span for each
+ * row, or NULL) gets the msgpack bytes of each field's value, empty where it is absent. All spans
+ * borrow from `body`. Returns 0, JM_EFIELD, JM_EUNKNOWNFIELD or JM_EMISSING. */
+int fields_read(const struct field *table, size_t count, struct span body, void *target,
+                struct span *ret_raw, struct fault *ret_fault) JM_MUST_CHECK;
+
+#endif

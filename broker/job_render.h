@@ -1,0 +1,19 @@
+/*
+ * job_render.h: a job as clients see it. schema/openapi.yaml describes it as "Job"; a test compares
+ * the members' names. Pure functions.
+ */
+#ifndef BROKER_JOB_RENDER_H
+#define BROKER_JOB_RENDER_H
+
+#include "broker/reader.h"
+#include "broker/render.h"
+#include "lib/buf.h"
+
+/* Adds the members of a job to a map. `with_blobs`: also args, result and tags. What does not apply
+ * (a result before the end, an error that did not happen) is left out. */
+void job_render(struct render_map *m, const struct job_view *job, bool with_blobs);
+
+/* A number that differs when anything of the job that can change has changed. */
+uint64_t job_render_version(const struct job_view *job);
+
+#endif

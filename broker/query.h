@@ -1,0 +1,58 @@
+/*
+ * query.h: what a client asks beside the path: the query string (RFC 3986 section 3.4, as
+ * name=value pairs joined by '&') and the Prefer header field (RFC 7240). Strict: a parameter that
+ * the route does not know, or one that comes twice, is refused by its name. Pure functions.
+ */
+#ifndef BROKER_QUERY_H
+#define BROKER_QUERY_H
+
+#include <stdint.h>
+
+#include "broker/fault.h"
+#include "lib/attr.h"
+#include "lib/span.h"
+#include "schema/limits.h"
+
+/* The parameters that exist. A route says which of them it takes, as a set of 1 << QUERY_…. A test
+ * compares the words with openapi.yaml. */
+#define QUERY_PARAMS(X)       \
+    X(QUERY_WAIT, "wait")     \
+    X(QUERY_STATE, "state")   \
+    X(QUERY_QUEUE, "queue")   \
+    X(QUERY_TASK, "task")     \
+    X(QUERY_LIMIT, "limit")   \
+    X(QUERY_CURSOR, "cursor") \
+    X(QUERY_PARAM_COUNT, NULL)
+
+enum query_param {
+#define X(name, word) name,
+    QUERY_PARAMS(X)
+#undef X
+};
+
+struct query {
+    unsigned given;    /* set of 1 << QUERY_… */
+    uint64_t wait_ms;  /* 0: do not wait */
+    unsigned states;   /* set of 1 << enum job_state; 0: any */
+    uint64_t below;    /* of the cursor: only ids smaller than this; 0: no bound */
+    uint64_t limit;    /* jobs on a page */
+    struct span queue; /* into queue_text; empty: any */
+    struct span task;
+    char queue_text[JM_QUEUE_NAME_BYTES];
+    char task_text[JM_TASK_NAME_BYTES];
+};
+
+/* Reads the query string without its '?'. Returns 0 or JM_EQUERY. `ret_query` points into itself
+ * and must not be moved. */
+int query_parse(struct span text, unsigned allowed, struct query *ret_query,
+                struct fault *ret_fault) JM_MUST_CHECK;
+
+/* The milliseconds of `wait` in the value of one Prefer field: at most JM_WAIT_LIMIT_S, which a
+ * longer one is cut to; 0 if there is none. What is malformed is ignored, as RFC 7240 wants it. */
+uint64_t query_parse_prefer(struct span value);
+
+/* Undoes percent-encoding into at most `room` bytes; -1 if it is malformed or longer, else the
+ * length. */
+int query_decode(struct span text, size_t room, char *ret_text) JM_MUST_CHECK;
+
+#endif

@@ -1,0 +1,190 @@
+/*
+ * show.c: one flow with up to three waits:
+ *
+ *     show_job ──▶ (registered as a waiter, looked) ──▶ WAITING ──end, time, stop──┐
+ *         │ no wait            │ it has ended already                              ▼
+ *         └────────────────────┴─────────────────────────────────────────────▶ read_job
+ *                                                      large: READING (pool)  ◀──┤
+ *                                                             │                  │ on the loop
+ *                                                             └─▶ GATED ◀────────┘
+ *                                                                  └─▶ answer
+ *
+ * It registers before it looks, so that no end can fall between the two. The gate is passed over
+ * when the waiter was called, which happens behind the end's fsync, and for a job that has not
+ * ended.
+ */
+#include "broker/show.h"
+
+#include <strings.h>
+
+#include "schema/errors.h"
+#include "schema/id.h"
+
+enum { LARGE_BYTES = 64 << 10 }; /* of args and result: such a job is read on the thread pool */
+
+/* ---- answer ---- */
+
+/* If-None-Match is a list of tags or "*"; the weak comparison ignores a "W/" before one. Tags of
+ * ours have no comma in them, so the list may be searched as text. */
+static bool is_known_to_client(struct call *call)
+{
+    struct span value;
+
+    if (call->etag[0] == '\0' || !http_exchange_header(call->x, "If-None-Match", &value))
+        return false;
+    return span_is_str(value, "*") ||
+           (value.len > 0 && memmem(value.data, value.len, call->etag, strlen(call->etag)) != NULL);
+}
+
+static void answer(struct call *call)
+{
+    if (call->status < 0) {
+        call_refuse(call);
+        return;
+    }
+    if (call->etag[0] != '\0')
+        http_exchange_add_header(call->x, "ETag", span_of_str(call->etag));
+    if (is_known_to_client(call))
+        call_answer_empty(call, 304);
+    else
+        call_answer_bytes(call, call->status);
+}
+
+/* ---- read ---- */
+
+static void refuse_read(struct call *call, int error)
+{
+    char text[ID_TEXT_BYTES];
+
+    id_format(call->id, text);
+    if (error == JM_ENOJOB)
+        call_refuse_error(call, error, "there is no job %s", text);
+    else
+        call_refuse_error(call, error, "the job %s cannot be read", text);
+}
+
+/* On the loop or on a thread of the pool. */
+static int read_and_write(struct call *call, struct reader *reader)
+{
+    struct job_view job;
+    int rc = reader_get(reader, call->id, true, &job);
+
+    if (rc != 0)
+        return rc;
+    buf_clear(&call->value);
+    call->shows_end = job_state_is_terminal(job.state);
+    call->status = call->on_show(call, &job);
+    if (call->status > 0) {
+        rc = call_transcode(call);
+        call->status = rc != 0 ? rc : call->status;
+    }
+    return 0;
+}
+
+static int on_pool_thread(struct reads_req *req, struct reader *reader)
+{
+    return read_and_write(JM_CONTAINER_OF(req, struct call, read), reader);
+}
+
+static void follow_read(struct call *call, int rc)
+{
+    call->state = CALL_RUNNING;
+    if (rc != 0)
+        refuse_read(call, rc);
+    else if (call->shows_end && !call->is_on_disk)
+        call_hold(call, answer);
+    else
+        answer(call);
+}
+
+static void on_pool_done(struct reads_req *req)
+{
+    follow_read(JM_CONTAINER_OF(req, struct call, read), req->status);
+}
+
+static void read_job(struct call *call)
+{
+    struct reader *reader = call->api->conf.reader;
+    size_t bytes;
+    int rc = reader_size(reader, call->id, &bytes);
+
+    if (rc == 0 && bytes > LARGE_BYTES) {
+        call->state = CALL_READING;
+        call->read.on_thread = on_pool_thread;
+        call->read.on_done = on_pool_done;
+        reads_submit(&call->api->reads, &call->read);
+        return;
+    }
+    follow_read(call, rc != 0 ? rc : read_and_write(call, reader));
+}
+
+/* ---- wait ---- */
+
+static void on_end(struct waiter *w)
+{
+    struct call *call = JM_CONTAINER_OF(w, struct call, waiter);
+
+    timer_disarm(&call->timer);
+    call->is_on_disk = true;
+    read_job(call);
+}
+
+void show_now(struct call *call)
+{
+    waiters_remove(&call_core(call)->waiters, &call->waiter);
+    timer_disarm(&call->timer);
+    read_job(call);
+}
+
+static void on_time(struct timer *t)
+{
+    show_now(JM_CONTAINER_OF(t, struct call, timer));
+}
+
+void show_give_up(struct call *call)
+{
+    waiters_remove(&call_core(call)->waiters, &call->waiter);
+    timer_disarm(&call->timer);
+    call_drop(call);
+}
+
+/* Whether there is something to wait for: not if it is there and has ended, nor if it is not there
+ * (which read_job will find out again and tell). */
+static bool is_open(struct call *call)
+{
+    struct job_view job;
+
+    if (!call->may_have_ended)
+        return true;
+    return reader_get(call->api->conf.reader, call->id, false, &job) == 0 &&
+           !job_state_is_terminal(job.state);
+}
+
+static void wait_for_end(struct call *call)
+{
+    struct core_seams *seams = &call_core(call)->seams;
+
+    call->state = CALL_WAITING;
+    timer_init(&call->timer, on_time);
+    timers_arm(seams->timers, &call->timer, clock_mono_ms(seams->clock) + call->wait_ms);
+}
+
+void show_job(struct call *call, call_show_cb on_show)
+{
+    int rc = 0;
+
+    call->on_show = on_show;
+    call->waiter.on_end = on_end;
+    if (call->wait_ms > 0 && !call->api->is_stopping) {
+        rc = core_wait(call_core(call), &call->waiter, call->id);
+        if (rc == 0 && is_open(call)) {
+            wait_for_end(call);
+            return;
+        }
+        waiters_remove(&call_core(call)->waiters, &call->waiter);
+    }
+    if (rc != 0 && !call->is_stored)
+        call_refuse_error(call, rc, "at most %d requests can wait at a time", JM_WAITERS);
+    else
+        read_job(call);
+}

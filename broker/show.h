@@ -1,0 +1,20 @@
+/*
+ * show.h: shows one job to whoever asked: waits for its end if that was asked for, reads it, waits
+ * until an end that it shows is on disk, and answers. Loop thread only.
+ */
+#ifndef BROKER_SHOW_H
+#define BROKER_SHOW_H
+
+#include "broker/call.h"
+
+/* Answers the call with what `on_show` makes of the job call->id, at the latest after call->wait_ms
+ * (0: at once), behind its end if it comes before. */
+void show_job(struct call *call, call_show_cb on_show);
+
+/* Ends the wait now, and answers with the job as it is. Only in CALL_WAITING. */
+void show_now(struct call *call);
+
+/* Gives up: the client has gone. Only in CALL_WAITING. */
+void show_give_up(struct call *call);
+
+#endif
