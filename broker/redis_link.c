@@ -1,0 +1,203 @@
+/*
+ * redis_link.c: hiredis' asynchronous context on the loop.
+ *
+ *     (pause) ──timer──▶ connecting ──▶ up ──break──▶ (pause)
+ *        ▲                   │ refused, or CONNECT_MS over
+ *        └───────────────────┘
+ *
+ * hiredis frees its context by itself on every error, behind the callbacks of all open commands; so
+ * `ac` is forgotten in the callbacks below and never freed twice.
+ */
+#include "broker/redis_link.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <hiredis/adapters/libuv.h>
+#include <hiredis/async.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "schema/errors.h"
+
+enum { FIRST_PAUSE_MS = 20, LAST_PAUSE_MS = 1000, CONNECT_MS = 5000 };
+
+static void try_connect(struct redis_link *l);
+
+int redis_address_parse(const char *text, struct redis_address *ret_address)
+{
+    struct redis_address address = {0};
+    const char *colon;
+    char *end;
+    long port;
+
+    if (strncmp(text, "unix:", 5) == 0) {
+        if (text[5] == '\0' || strlen(text + 5) >= sizeof(address.path))
+            return JM_EINVAL;
+        strcpy(address.path, text + 5);
+        *ret_address = address;
+        return 0;
+    }
+    colon = strrchr(text, ':');
+    if (colon == NULL || colon == text || (size_t)(colon - text) >= sizeof(address.host))
+        return JM_EINVAL;
+    errno = 0;
+    port = strtol(colon + 1, &end, 10);
+    if (errno != 0 || *end != '\0' || port < 1 || port > 65535)
+        return JM_EINVAL;
+    memcpy(address.host, text, (size_t)(colon - text));
+    address.port = (int)port;
+    *ret_address = address;
+    return 0;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct redis_link *l = timer->data;
+
+    if (l->ac == NULL)
+        try_connect(l);
+    else
+        redis_link_break(l, "no connection in time");
+}
+
+static void arm(struct redis_link *l, uint64_t in_ms)
+{
+    int error = uv_timer_start(&l->timer, on_timer, in_ms, 0);
+
+    assert(error == 0); /* fails only without a callback or on a closing handle */
+    (void)error;
+}
+
+static void pause_then_retry(struct redis_link *l)
+{
+    if (l->is_closing)
+        return;
+    arm(l, l->pause_ms);
+    l->pause_ms = l->pause_ms * 2 < LAST_PAUSE_MS ? l->pause_ms * 2 : LAST_PAUSE_MS;
+}
+
+static void note_failure(struct redis_link *l, const char *why)
+{
+    l->ac = NULL;
+    if (!l->was_told && !l->is_closing)
+        log_warn("Redis (%s) cannot be reached: %s; it is tried again until it can", l->purpose,
+                 why);
+    l->was_told = true;
+    pause_then_retry(l);
+}
+
+static void on_connected(const redisAsyncContext *ac, int status)
+{
+    struct redis_link *l = ac->data;
+
+    if (status != REDIS_OK) {
+        note_failure(l, ac->c.errstr[0] != '\0' ? ac->c.errstr : "connection refused");
+        return;
+    }
+    if (l->was_told)
+        log_info("Redis (%s) is reached again", l->purpose);
+    l->was_told = false;
+    l->is_up = true;
+    l->pause_ms = FIRST_PAUSE_MS;
+    uv_timer_stop(&l->timer);
+    l->on_up(l);
+}
+
+static void on_disconnected(const redisAsyncContext *ac, int status)
+{
+    struct redis_link *l = ac->data;
+
+    l->ac = NULL;
+    l->is_up = false;
+    if (status != REDIS_OK && !l->is_closing)
+        log_warn("the link to Redis (%s) broke: %s", l->purpose, ac->c.errstr);
+    l->on_down(l);
+    pause_then_retry(l);
+}
+
+static redisAsyncContext *connect_to(const struct redis_address *address)
+{
+    if (address->path[0] != '\0')
+        return redisAsyncConnectUnix(address->path);
+    return redisAsyncConnect(address->host, address->port);
+}
+
+static void try_connect(struct redis_link *l)
+{
+    redisAsyncContext *ac = connect_to(l->address);
+
+    if (ac == NULL) {
+        note_failure(l, "out of memory");
+        return;
+    }
+    ac->data = l;
+    if (ac->err != 0 || redisLibuvAttach(ac, l->loop) != REDIS_OK) {
+        note_failure(l, ac->err != 0 ? ac->c.errstr : "out of memory");
+        redisAsyncFree(ac);
+        return;
+    }
+    l->ac = ac;
+    redisAsyncSetConnectCallback(ac, on_connected);
+    redisAsyncSetDisconnectCallback(ac, on_disconnected);
+    arm(l, CONNECT_MS);
+}
+
+int redis_link_init(struct redis_link *l, uv_loop_t *loop, const struct redis_address *address)
+{
+    l->loop = loop;
+    l->address = address;
+    l->pause_ms = FIRST_PAUSE_MS;
+    if (uv_timer_init(loop, &l->timer) != 0)
+        return JM_ENOMEM;
+    l->timer.data = l;
+    return 0;
+}
+
+void redis_link_start(struct redis_link *l)
+{
+    try_connect(l);
+}
+
+int redis_link_send(struct redis_link *l, redis_reply_cb on_reply, void *data, size_t argc,
+                    const char **argv, const size_t *argv_len)
+{
+    if (!l->is_up || l->ac == NULL)
+        return JM_ECARRIER;
+    if (redisAsyncCommandArgv(l->ac, on_reply, data, (int)argc, argv, argv_len) != REDIS_OK)
+        return JM_ECARRIER;
+    return 0;
+}
+
+/* redisAsyncFree calls the callbacks of open commands with NULL, then on_disconnected if it had
+ * been connected. A try that was still connecting only goes. */
+void redis_link_break(struct redis_link *l, const char *why)
+{
+    redisAsyncContext *ac = l->ac;
+    bool was_up = l->is_up;
+
+    if (ac == NULL)
+        return;
+    if (!l->is_closing)
+        log_warn("the link to Redis (%s) is given up: %s", l->purpose, why);
+    l->is_up = false;
+    redisAsyncFree(ac);
+    if (!was_up) {
+        l->ac = NULL;
+        pause_then_retry(l);
+    }
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct redis_link *l = handle->data;
+
+    l->on_closed(l);
+}
+
+void redis_link_close(struct redis_link *l)
+{
+    l->is_closing = true;
+    redis_link_break(l, "the broker ends");
+    uv_close((uv_handle_t *)&l->timer, on_timer_closed);
+}
