@@ -1,5 +1,5 @@
-"""Starts the real programs for a test, each test with a Redis, a broker and workers of its own on unix
-sockets in a temporary directory, and sees to it that all of them end well.
+"""Starts the real programs for a test, each test with a Redis, a broker and workers of its own on
+unix sockets in a temporary directory, and sees to it that all of them end well.
 
     with harness.Mill() as mill:
         mill.start_redis()
@@ -8,9 +8,9 @@ sockets in a temporary directory, and sees to it that all of them end well.
         answer = mill.post("/v1/jobs?wait=10", {"task": "echo", "args": 1})
         assert answer.status == 200 and answer.value["result"] == 1
 
-At the end of the block every program is stopped with SIGTERM and has to exit with 0, no sanitizer may
-have complained, and no process may be left. A program that the test itself killed or ended is not
-asked for its status. If the test or one of these checks fails, what the programs said is printed.
+At the end of the block every program is stopped with SIGTERM and has to exit with 0, no sanitizer
+may have complained, and no process may be left. A program that the test itself killed or ended is
+not asked for its status. If the test or one of these checks fails, what the programs said is printed.
 """
 
 import ctypes
@@ -61,8 +61,8 @@ def own_children():
         try:
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
             if int(fields[1]) == os.getpid():
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-                found[int(entry.name)] = (fields[0], command)
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                found[int(entry.name)] = (fields[0], b" ".join(words).decode("utf-8", "replace"))
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
@@ -218,7 +218,8 @@ class Mill:
     def start_broker(self, *options, waits=True):
         self.broker = self.start("broker", BIN / "jobmill-broker",
                                  "--listen", f"unix:{self.socket_path}", "--db", self.db_path,
-                                 "--redis", f"unix:{self.redis_path}", "--log-level", "debug", *options)
+                                 "--redis", f"unix:{self.redis_path}",
+                                 "--log-level", "debug", *options)
         if waits:
             wait_for(self.is_broker_up, "the broker answers")
         return self.broker

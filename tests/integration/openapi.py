@@ -1,5 +1,6 @@
-"""Checks answers against schema/openapi.yaml: the part of OpenAPI 3.1 and of JSON Schema that it uses,
-and nothing else; a keyword that is not known here is an error, so that no part goes unchecked."""
+"""Checks answers against schema/openapi.yaml: the part of OpenAPI 3.1 and of JSON Schema that it
+uses, and nothing else; a keyword that is not known here is an error, so that nothing goes unchecked.
+"""
 
 import json
 import re
@@ -100,7 +101,7 @@ class Document:
         return not isinstance(value, list) or len(value) <= rule
 
     def check_enum(self, rule, value, _at, _schema):
-        return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in rule)
+        return any(value == one and type(value) is type(one) for one in rule)
 
     def check_const(self, rule, value, _at, _schema):
         return value == rule

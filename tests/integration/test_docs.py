@@ -1,0 +1,157 @@
+"""What openapi.yaml and PROTOCOL.md say is what the sources say: routes, parameters, fields, members,
+codes, states, keys, metrics."""
+
+import json
+import re
+import sys
+import unittest
+
+import harness
+
+sys.path.insert(0, str(harness.SOURCE / "schema"))
+import openapi_to_json  # noqa: E402
+
+
+def read(path):
+    return (harness.SOURCE / path).read_text(encoding="utf-8")
+
+
+def error_rows(end):
+    """[(status, code, title)] of errors.def up to a comment."""
+    text = read("schema/errors.def").split("/* clang-format off */")[1].partition(end)[0]
+    return re.findall(r'X\(JM_\w+,\s*(\d+), "(\w+)",\s*"([^"]+)"\)', text)
+
+
+def attempt_rows():
+    return re.findall(r'X\(JM_\w+,\s*(\d+), "(\w+)",\s*"([^"]+)"\)',
+                      read("schema/errors.def").partition("How an attempt")[2])
+
+
+class Documents(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.api = json.loads(read("schema/openapi.json"))
+        cls.schemas = cls.api["components"]["schemas"]
+        cls.protocol = read("schema/PROTOCOL.md")
+
+    def section(self, title):
+        found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", self.protocol, re.M | re.S)
+        self.assertIsNotNone(found, title)
+        return found[1]
+
+    def parameters(self, operation, item):
+        for node in operation.get("parameters", []) + item.get("parameters", []):
+            yield self.api["components"]["parameters"][node["$ref"].rpartition("/")[2]]
+
+    def test_openapi_json_is_made_from_openapi_yaml(self):
+        self.assertEqual(read("schema/openapi.json"),
+                         openapi_to_json.to_json(read("schema/openapi.yaml")),
+                         "run python3 schema/openapi_to_json.py")
+
+    def test_every_reference_of_openapi_leads_somewhere(self):
+        def walk(node):
+            if isinstance(node, dict):
+                if "$ref" in node:
+                    target = self.api
+                    for step in node["$ref"].removeprefix("#/").split("/"):
+                        self.assertIn(step, target, node["$ref"])
+                        target = target[step]
+                for value in node.values():
+                    walk(value)
+            elif isinstance(node, list):
+                for value in node:
+                    walk(value)
+        walk(self.api)
+
+    def test_routes_and_their_query_parameters_are_those_of_routes_def(self):
+        words = dict(re.findall(r'X\((QUERY_\w+), "(\w+)"\)', read("broker/query.h")))
+        page = re.search(r"#define PAGE_PARAMS(.*?)\n#define", read("broker/route.c"), re.S)[1]
+        source = {}
+        rows = re.findall(r'^ROUTE\(HTTP_(\w+),\s*"([^"]+)",\s*\w+,\s*\w+,\s*(.*?), (\w+), ([01])\)',
+                          read("broker/routes.def"), re.M)
+        self.assertGreater(len(rows), 10)
+        for method, path, params, _forms, takes_body in rows:
+            names = re.findall(r"QUERY_\w+", params.replace("PAGE_PARAMS", page))
+            source[method.lower(), path] = (sorted(words[name] for name in names), takes_body == "1")
+        document = {}
+        for path, item in self.api["paths"].items():
+            for method, operation in item.items():
+                if method == "parameters":
+                    continue
+                names = sorted(p["name"] for p in self.parameters(operation, item) if p["in"] == "query")
+                document[method, path] = (names, "requestBody" in operation)
+        self.assertEqual(source, document)
+
+    def test_limits_of_parameters_are_those_of_limits_h(self):
+        limits = read("schema/limits.h")
+
+        def limit(name):
+            return int(re.search(rf"\b{name} = (\d+),", limits)[1])
+        parameters = self.api["components"]["parameters"]
+        self.assertEqual(parameters["Wait"]["schema"]["maximum"], limit("JM_WAIT_LIMIT_S"))
+        self.assertEqual(parameters["Limit"]["schema"]["maximum"], limit("JM_PAGE_LIMIT"))
+        self.assertEqual(parameters["Limit"]["schema"]["default"], limit("JM_PAGE_DEFAULT"))
+        self.assertEqual(parameters["IdempotencyKey"]["schema"]["maxLength"],
+                         limit("JM_IDEMPOTENCY_KEY_BYTES"))
+        self.assertEqual(self.schemas["Tags"]["maxItems"], limit("JM_TAGS_PER_JOB"))
+        self.assertEqual(self.schemas["Tags"]["items"]["maxLength"], limit("JM_TAG_BYTES"))
+        submit = self.schemas["Submit"]["properties"]
+        self.assertEqual(submit["max_attempts"]["maximum"], limit("JM_MAX_ATTEMPTS_LIMIT"))
+        self.assertEqual(submit["max_attempts"]["default"], limit("JM_MAX_ATTEMPTS_DEFAULT"))
+
+    def test_fields_of_a_submit_are_those_of_job_fields_def(self):
+        rows = re.findall(r"^FIELD\((\w+),\s*\w+,\s*([01]),", read("broker/job_fields.def"), re.M)
+        self.assertEqual({name for name, _ in rows}, set(self.schemas["Submit"]["properties"]))
+        self.assertEqual([name for name, required in rows if required == "1"],
+                         self.schemas["Submit"]["required"])
+
+    def test_members_of_a_job_are_those_that_job_render_writes(self):
+        written = set(re.findall(r'render_\w+\(m, "(\w+)"', read("broker/job_render.c")))
+        self.assertEqual(written, set(self.schemas["Job"]["properties"]))
+        self.assertEqual(written - {"args", "result"},
+                         set(self.schemas["JobSummary"]["properties"]))
+
+    def test_codes_are_those_of_errors_def(self):
+        rows = error_rows("/* Inside the programs")
+        inside = {code: (status, code, title) for status, code, title in error_rows("/* How an")}
+        rows += [inside["out_of_memory"], inside["limit"]]
+        self.assertEqual([code for _, code, _ in rows], self.schemas["ProblemCode"]["enum"])
+        for status, code, title in rows:
+            self.assertIn(f"| {status} | `{code}` | {title} |", self.section("HTTP"))
+        for _, code, title in attempt_rows():
+            self.assertIn(f"| `{code}` | {title} |", self.section("HTTP"))
+
+    def test_states_and_moves_are_those_of_states_def(self):
+        text = read("schema/states.def")
+        states = re.findall(r'STATE\((\w+),\s*\d+, "(\w+)",\s*"(\w+)"\)', text)
+        words = {name: word for name, word, _ in states}
+        shown = list(dict.fromkeys(word for _, _, word in states))
+        self.assertEqual(shown, self.schemas["State"]["enum"])
+        self.assertEqual(shown, self.schemas["Queue"]["properties"]["jobs"]["required"])
+        events = dict(re.findall(r'\[(JOB_ON_\w+)\] = "([^"]+)"', read("schema/states.c")))
+        moves = re.findall(r"MOVE\((\w+),\s*(\w+),\s*(\w+),\s*([01])\)", text)
+        self.assertGreater(len(moves), 20)
+        rows = [f"| {events[event]} | {words[a]} | {words[b]} | {'next' if n == '1' else 'same'} |"
+                for event, a, b, n in moves]
+        written = [line for line in self.section("States").splitlines()
+                   if line.endswith(("| same |", "| next |"))]
+        self.assertEqual(rows, written)
+        picture = self.section("States").partition("A dispatched job")[0]
+        for word in list(words.values()) + list(events.values()):
+            self.assertIn(word, picture)
+
+    def test_keys_are_those_of_keys_h(self):
+        keys = re.findall(r'"(jm:[^"]+)"', read("schema/keys.h"))
+        self.assertGreaterEqual(len(keys), 6)
+        for key in keys:
+            self.assertIn(f"| `{key}` |", self.section("Redis keys"))
+
+    def test_metrics_are_those_that_metrics_c_writes(self):
+        source = set(re.findall(r'put\w*\(\s*out,\s*"(\w+)"', read("broker/metrics.c")))
+        self.assertGreater(len(source), 30)
+        document = set(re.findall(r"^\| `jobmill_(\w+)` \|", self.section("HTTP"), re.M))
+        self.assertEqual(source, document)
+
+
+if __name__ == "__main__":
+    unittest.main()
