@@ -4,8 +4,8 @@
  *
  * Reading is strict: valid UTF-8, no duplicate member names in an object, no lone surrogates, no
  * trailing bytes, no NaN. Integers from -2^63 to 2^64-1 stay exact integers; an integer outside
- * that range is refused; any number with a fraction or an exponent becomes a float 64. Msgpack
- * comes out in its shortest form.
+ * that range is refused; any number with a fraction or an exponent becomes a float 64, and so does
+ * "-0", whose sign no integer can hold. Msgpack comes out in its shortest form.
  *
  * Writing: floats in their shortest form that reads back as the same double ("1.0" keeps its
  * point); NaN and infinities are refused; bin becomes base64 text (RFC 4648, padded); NUL and
@@ -46,6 +46,9 @@ enum json_problem {
 #undef X
 };
 
+/* What json_limits can ask for at most, and how deep json_from_msgpack goes. */
+enum { JSON_DEPTH_LIMIT = 128, JSON_MEMBERS_LIMIT = 4096 };
+
 struct json_limits {
     unsigned max_depth;   /* open arrays and objects at once; 100 by default */
     unsigned max_members; /* in one object; 1,024 by default */
@@ -62,20 +65,21 @@ struct json_error {
 const char *json_problem_words(enum json_problem problem);
 
 /* Appends the msgpack form of the one JSON value in `text` to `ret_msgpack`. On a problem the
- * buffer is cut back to what it held. Returns JSON_OK or the problem, told in full in `ret_error`
- * (may be NULL). */
+ * buffer is cut back to what it held (JSON_LIMIT leaves it failed as well: it was full, or there
+ * was no memory). Returns JSON_OK or the problem, told in full in `ret_error` (may be NULL). Of two
+ * members with the same name, it is the second that is told. Text beyond 1 GiB is JSON_LIMIT. */
 enum json_problem json_to_msgpack(struct span text, const struct json_limits *limits,
                                   struct buf *ret_msgpack,
                                   struct json_error *ret_error) JM_MUST_CHECK;
 
 /* Appends the JSON form of the one msgpack value in `msgpack` to `ret_text`; compact, no line end.
- */
+ * Members that have the same name are written as they are. */
 enum json_problem json_from_msgpack(struct span msgpack, struct buf *ret_text,
                                     struct json_error *ret_error) JM_MUST_CHECK;
 
 /* Checks that `msgpack` is one value that the rules above allow (UTF-8 in strings, string keys, no
  * duplicates, no ext, limits, no NaN or infinity), as is done with a body that arrives as msgpack.
- * `bin` is allowed. Allocates only for objects with many members. */
+ * `bin` is allowed. Allocates only when more than 64 members of open objects are to be compared. */
 enum json_problem json_check_msgpack(struct span msgpack, const struct json_limits *limits,
                                      struct json_error *ret_error) JM_MUST_CHECK;
 

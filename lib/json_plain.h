@@ -1,0 +1,46 @@
+/*
+ * json_plain.h: the bytes of a JSON string that stand for themselves, for json_read.c and
+ * json_write.c: ASCII from the space on, without the quote and the backslash.
+ */
+#ifndef LIB_JSON_PLAIN_H
+#define LIB_JSON_PLAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+static inline bool json_is_plain(uint8_t c)
+{
+    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+/* Whether all of eight bytes are plain. The high bit of a byte of (x - 0x01..01) & ~x is set where
+ * x has a zero byte, and of (x - 0x20..20) & ~x where x has one below 0x20; a borrow can set a
+ * higher byte's bit wrongly, but only when a lower one is set rightly. */
+static inline bool json_are_eight_plain(uint64_t x)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t quote = x ^ (ones * '"');
+    uint64_t slash = x ^ (ones * '\\');
+    uint64_t bad = ((x - ones * 0x20) & ~x) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash);
+
+    return ((bad | x) & (ones * 0x80)) == 0;
+}
+
+/* The first byte that is not plain, or `end`. */
+static inline const uint8_t *json_skip_plain(const uint8_t *at, const uint8_t *end)
+{
+    uint64_t eight;
+
+    while ((size_t)(end - at) >= sizeof(eight)) {
+        memcpy(&eight, at, sizeof(eight));
+        if (!json_are_eight_plain(eight))
+            break;
+        at += sizeof(eight);
+    }
+    while (at < end && json_is_plain(*at))
+        at++;
+    return at;
+}
+
+#endif
