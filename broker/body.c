@@ -1,6 +1,5 @@
 #include "broker/body.h"
 
-#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
@@ -123,6 +122,29 @@ int body_read(enum body_form form, struct span body, struct buf *scratch, struct
                          "%s at byte %zu", json_problem_words(problem), e.offset);
     *ret_msgpack = is_json ? buf_span(scratch) : body;
     return 0;
+}
+
+int body_write(enum body_form form, struct span msgpack, struct buf *out, struct fault *ret_fault)
+{
+    enum json_problem problem = JSON_OK;
+
+    if (form == BODY_JSON)
+        problem = json_from_msgpack(msgpack, out, NULL);
+    else
+        buf_put_span(out, msgpack);
+    if (problem == JSON_LIMIT || buf_has_failed(out))
+        return fault_set(ret_fault, JM_ELIMIT, span_of(NULL, 0), out->max,
+                         "the answer is larger than %zu bytes", out->max);
+    if (problem == JSON_OK)
+        return 0;
+    return fault_set(ret_fault, JM_EACCEPT, span_of(NULL, 0), 0,
+                     "the value has no JSON form (%s); accept application/msgpack",
+                     json_problem_words(problem));
+}
+
+bool body_convert(struct span json, struct buf *out)
+{
+    return json_to_msgpack(json, &JSON_DEFAULT_LIMITS, out, NULL) == JSON_OK;
 }
 
 /* A weight as RFC 9110 section 12.4.2 writes it, in thousandths; -1 if it is none. */

@@ -6,6 +6,7 @@
 #ifndef BROKER_BODY_H
 #define BROKER_BODY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "broker/fault.h"
@@ -28,6 +29,14 @@ int body_parse_content_type(struct span value, enum body_form *ret_form,
  * (empty) if it is JSON. Checked by the rules of json.h. JM_EJSON, JM_EMSGPACK, JM_ELIMIT. */
 int body_read(enum body_form form, struct span body, struct buf *scratch, struct span *ret_msgpack,
               struct fault *ret_fault) JM_MUST_CHECK;
+
+/* The other way: appends `msgpack` to `out` in `form` (BODY_OCTETS: as it is). JM_ELIMIT above what
+ * `out` may hold, JM_EACCEPT if the value has no JSON form. */
+int body_write(enum body_form form, struct span msgpack, struct buf *out,
+               struct fault *ret_fault) JM_MUST_CHECK;
+
+/* A JSON text of our own as msgpack, for problems. False without room. */
+bool body_convert(struct span json, struct buf *out) JM_MUST_CHECK;
 
 /* How gladly a client takes each form. */
 struct body_wish {

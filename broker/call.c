@@ -9,7 +9,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "lib/json.h"
 #include "schema/errors.h"
 
 enum {
@@ -140,8 +139,7 @@ static bool write_msgpack_problem(struct http_exchange *x, const struct problem 
     buf_init(&json, PROBLEM_BYTES);
     problem_format(&json, problem);
     buf_clear(&x->body_out);
-    is_written = !buf_has_failed(&json) && json_to_msgpack(buf_span(&json), &JSON_DEFAULT_LIMITS,
-                                                           &x->body_out, NULL) == JSON_OK;
+    is_written = !buf_has_failed(&json) && body_convert(buf_span(&json), &x->body_out);
     buf_done(&json);
     return is_written;
 }
@@ -187,33 +185,15 @@ void call_refuse_error(struct call *call, int error, const char *fmt, ...)
 
 /* ---- answers ---- */
 
-static int transcode_failed(struct call *call, enum json_problem problem)
-{
-    struct span none = span_of(NULL, 0);
-
-    if (problem == JSON_LIMIT || problem == JSON_OK)
-        return fault_set(&call->fault, JM_ELIMIT, none, ANSWER_BYTES,
-                         "the answer is larger than %d bytes", ANSWER_BYTES);
-    return fault_set(&call->fault, JM_EACCEPT, none, 0,
-                     "the value has no JSON form (%s); accept application/msgpack",
-                     json_problem_words(problem));
-}
-
 int call_transcode(struct call *call)
 {
     struct buf *out = &call->x->body_out;
-    enum json_problem problem = JSON_OK;
 
     buf_clear(out);
     if (buf_has_failed(&call->value))
-        return transcode_failed(call, JSON_LIMIT);
-    if (call->form == BODY_JSON)
-        problem = json_from_msgpack(buf_span(&call->value), out, NULL);
-    else
-        buf_put_span(out, buf_span(&call->value));
-    if (problem != JSON_OK || buf_has_failed(out))
-        return transcode_failed(call, problem);
-    return 0;
+        return fault_set(&call->fault, JM_ELIMIT, span_of(NULL, 0), call->value.max,
+                         "the answer is larger than %zu bytes", call->value.max);
+    return body_write(call->form, buf_span(&call->value), out, &call->fault);
 }
 
 void call_answer_text(struct call *call, int http_status, const char *content_type)
