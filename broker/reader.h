@@ -25,7 +25,8 @@ struct job_view {
     int64_t finished_at_ms;
     uint64_t run_us;
     struct span result; /* one msgpack value; empty if there is none */
-    struct span error; /* a msgpack map {code, message, signal, …} of the last bad end; or empty */
+    struct span error; /* a msgpack map {code, message, signal, …} of a bad end, or of the last bad
+                        * attempt while the job lives; or empty */
 };
 
 int reader_open(const struct store_conf *conf, struct reader **ret_reader) JM_MUST_CHECK;

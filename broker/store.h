@@ -100,9 +100,10 @@ enum store_event_source {
 
 enum store_outcome {
     STORE_APPLIED,
-    STORE_LATE,    /* another attempt is the current one, or the job has ended: dropped */
+    STORE_LATE,    /* another attempt is the current one, the job has ended, or the state table does
+                    * not allow it where the job is now (a repeat, a job put back): dropped */
     STORE_UNKNOWN, /* no such job: dropped */
-    STORE_INVALID, /* the state table does not allow it: dropped */
+    STORE_INVALID, /* an event that no state can take: dropped */
 };
 
 struct store_event {
@@ -110,7 +111,7 @@ struct store_event {
     struct wire_event event; /* spans borrow from the frame */
     enum store_outcome ret_outcome;
     enum job_state ret_state; /* after it, also when it was dropped (JOB_NONE: unknown) */
-    uint32_t ret_attempt;     /* the current attempt after it */
+    uint32_t ret_attempt;     /* the current attempt after it; with ret_supersedes the newer one */
     /* It ended an attempt that was given up as lost, while a newer one is current: that one is to
      * be recalled or killed. */
     bool ret_supersedes;
@@ -139,7 +140,8 @@ struct store_taken {
 
 /* Takes the next jobs of a queue's backlog (priority, due, id), marks them dispatched and gives
  * their frames. Stops at max_jobs, and behind the job with which max_bytes is reached (so that one
- * job larger than max_bytes still gets through). */
+ * job larger than max_bytes still gets through), or before the one for which `frames` has no room
+ * (then it is marked failed; JM_ENOMEM if that is the first). */
 struct store_take {
     struct store_op op;
     struct span queue;
@@ -188,7 +190,8 @@ struct store_delete {
     uint64_t id;
 };
 
-/* Keeps what a host said of a task it serves (inserted, or updated if it changed). */
+/* Keeps what a host said of a task it serves (inserted, or updated if it changed or is a minute
+ * old). Above JM_TASKS names a new one is passed over. */
 struct store_learn {
     struct store_op op;
     const struct wire_task *tasks;
@@ -231,8 +234,10 @@ int store_sync(struct store *s) JM_MUST_CHECK;
 size_t store_wal_bytes(const struct store *s);
 
 /* Moves WAL pages into the database file. With `wait` it blocks readers' snapshots out until all is
- * moved, so that the WAL starts anew. An error is final, as with store_sync; a busy reader is none.
- */
+ * moved, so that the WAL starts anew. Without, it has a connection of its own and is the one
+ * function that may be called from a second thread, also while another one runs. JM_ESTORE is
+ * final, as with store_sync; a busy reader is no error, and JM_EFULL (the disk is full; the pages
+ * stay in the WAL) calls for another try later. */
 int store_checkpoint(struct store *s, bool wait) JM_MUST_CHECK;
 
 /* The counts of every queue that the last store_run changed, as they are now. Calls `on_queue` for

@@ -1,0 +1,429 @@
+/*
+ * Reads. A job is read with one statement over jobs, live and ends, so that what is shown is one
+ * moment's truth. What it gives is copied into the reader and the statement is reset at once: a
+ * statement that stays open holds its snapshot, and a held snapshot keeps the WAL from starting
+ * anew.
+ */
+#include "broker/reader.h"
+
+#include <stdlib.h>
+
+#include "broker/store_db.h"
+#include "broker/store_query.h"
+#include "schema/errors.h"
+
+/* What a job row shows; args and result last, or not at all. */
+#define JOB_COLUMNS                                                                          \
+    "SELECT j.id, j.queue, j.task, j.priority, j.max_attempts, j.timeout_ms, j.grace_ms,"    \
+    " j.tags, coalesce(l.state, e.state), coalesce(l.attempt, e.attempt),"                   \
+    " coalesce(l.failures, e.failures), coalesce(l.crashes, e.crashes),"                     \
+    " coalesce(l.deaths, e.deaths), coalesce(l.due_ms, e.due_ms), coalesce(l.host, e.host)," \
+    " coalesce(l.begun_at_ms, e.begun_at_ms), coalesce(e.finished_at_ms, 0),"                \
+    " coalesce(e.run_us, 0), e.error"
+#define JOB_TABLES " FROM jobs j LEFT JOIN live l ON l.id = j.id LEFT JOIN ends e ON e.id = j.id"
+
+#define READER_STATEMENTS(X)                                                                 \
+    X(SQL_GET, JOB_COLUMNS JOB_TABLES " WHERE j.id = ?")                                     \
+    X(SQL_GET_BLOBS, JOB_COLUMNS ", j.args, e.result" JOB_TABLES " WHERE j.id = ?")          \
+    X(SQL_LAST_ERROR, "SELECT error FROM attempts WHERE id = ? AND error IS NOT NULL"        \
+                      " ORDER BY attempt DESC LIMIT 1")                                      \
+    X(SQL_SIZE, "SELECT coalesce(length(j.args), 0) + coalesce(length(e.result), 0)"         \
+                " FROM jobs j LEFT JOIN ends e ON e.id = j.id WHERE j.id = ?")               \
+    X(SQL_SCAN_JOBS, "SELECT id, 0 FROM jobs WHERE id < ? ORDER BY id DESC")                 \
+    X(SQL_SCAN_LIVE, "SELECT id, state FROM live NOT INDEXED WHERE id < ? ORDER BY id DESC") \
+    X(SQL_SCAN_OUT, "SELECT id, state FROM live INDEXED BY live_out"                         \
+                    " WHERE state IN (3, 4) AND id < ? ORDER BY id DESC")                    \
+    X(SQL_SCAN_ENDS, "SELECT id, state FROM ends NOT INDEXED WHERE id < ? ORDER BY id DESC") \
+    X(SQL_SCAN_FAILED, "SELECT id, state FROM ends INDEXED BY ends_failed"                   \
+                       " WHERE state = 11 AND id < ? ORDER BY id DESC")                      \
+    X(SQL_COUNTS, "SELECT queue, scheduled, queued, dispatched, running, succeeded, failed," \
+                  " cancelled, expired FROM counts ORDER BY queue")                          \
+    X(SQL_NEXT_DUE, "SELECT due_ms FROM live INDEXED BY live_scheduled WHERE state = 1"      \
+                    " ORDER BY due_ms LIMIT 1")                                              \
+    X(SQL_META, "SELECT value FROM meta WHERE name = ?")                                     \
+    X(SQL_TASKS, "SELECT name, kind, doc, seen_at_ms FROM tasks ORDER BY name")
+
+enum reader_sql {
+#define X(name, text) name,
+    READER_STATEMENTS(X)
+#undef X
+        READER_SQL_COUNT
+};
+
+static const char *const statements[READER_SQL_COUNT] = {
+#define X(name, text) [name] = text,
+    READER_STATEMENTS(X)
+#undef X
+};
+
+/* Longer buffers are given back. */
+enum { READER_KEEP_BYTES = 64 << 10, READER_MAX_BYTES = 64 << 20 };
+
+struct reader {
+    sqlite3 *db;
+    sqlite3_stmt *stmts[READER_SQL_COUNT];
+    struct buf bytes; /* what the spans of the last view point into */
+    struct buf frame;
+};
+
+static struct store_query use(struct reader *r, enum reader_sql which)
+{
+    return store_query_of(r->stmts[which]);
+}
+
+/* A read that fails ends nothing, but it is never JM_EFULL. */
+static int error_of(int rc)
+{
+    int error = store_db_error(rc);
+
+    return error == JM_EFULL ? JM_ESTORE : error;
+}
+
+int reader_open(const struct store_conf *conf, struct reader **ret_reader)
+{
+    struct reader *r = calloc(1, sizeof(*r));
+    int rc;
+
+    if (r == NULL)
+        return JM_ENOMEM;
+    buf_init(&r->bytes, READER_MAX_BYTES);
+    buf_init(&r->frame, JM_FRAME_BYTES);
+    rc = store_db_open(conf, STORE_DB_READER, &r->db);
+    if (rc == SQLITE_OK)
+        rc = store_db_prepare(r->db, statements, READER_SQL_COUNT, r->stmts);
+    if (rc != SQLITE_OK) {
+        reader_close(r);
+        return error_of(rc);
+    }
+    *ret_reader = r;
+    return 0;
+}
+
+struct reader *reader_close(struct reader *r)
+{
+    if (r == NULL)
+        return NULL;
+    store_db_finalize(r->stmts, READER_SQL_COUNT);
+    (void)sqlite3_close(r->db); /* cannot be busy: all statements are finalized */
+    buf_done(&r->bytes);
+    buf_done(&r->frame);
+    free(r);
+    return NULL;
+}
+
+/* ---- one job ---- */
+
+/* The spans point into SQLite's row. */
+static void view_row(struct store_query *q, bool with_blobs, struct job_view *ret_job)
+{
+    *ret_job = (struct job_view){.id = (uint64_t)store_query_int(q)};
+    ret_job->spec.queue = store_query_bytes(q);
+    ret_job->spec.task = store_query_bytes(q);
+    ret_job->spec.priority = (uint32_t)store_query_int(q);
+    ret_job->spec.max_attempts = (uint32_t)store_query_int(q);
+    ret_job->spec.timeout_ms = (uint64_t)store_query_int(q);
+    ret_job->spec.grace_ms = (uint64_t)store_query_int(q);
+    ret_job->spec.tags = store_query_bytes(q);
+    ret_job->state = (enum job_state)store_query_int(q);
+    ret_job->attempt = (uint32_t)store_query_int(q);
+    ret_job->failures = (uint32_t)store_query_int(q);
+    ret_job->crashes = (uint32_t)store_query_int(q);
+    ret_job->deaths = (uint32_t)store_query_int(q);
+    ret_job->due_ms = store_query_int(q);
+    ret_job->host = (uint64_t)store_query_int(q);
+    ret_job->begun_at_ms = store_query_int(q);
+    ret_job->finished_at_ms = store_query_int(q);
+    ret_job->run_us = (uint64_t)store_query_int(q);
+    ret_job->error = store_query_bytes(q);
+    if (with_blobs) {
+        ret_job->spec.args = store_query_bytes(q);
+        ret_job->result = store_query_bytes(q);
+    }
+}
+
+/* Moves the spans into the reader's buffer; all of it is reserved first, so that it stays put. */
+static int keep_view(struct reader *r, struct job_view *job)
+{
+    struct span *const spans[] = {&job->spec.queue, &job->spec.task, &job->spec.tags,
+                                  &job->spec.args,  &job->error,     &job->result};
+    size_t total = 0;
+
+    for (size_t i = 0; i < JM_COUNT_OF(spans); i++)
+        total += spans[i]->len;
+    buf_shrink(&r->bytes, READER_KEEP_BYTES);
+    if (buf_reserve(&r->bytes, total) == NULL)
+        return SQLITE_NOMEM;
+    for (size_t i = 0; i < JM_COUNT_OF(spans); i++) {
+        size_t at = r->bytes.len;
+
+        buf_put_span(&r->bytes, *spans[i]);
+        *spans[i] = span_of(r->bytes.data + at, spans[i]->len);
+    }
+    return SQLITE_OK;
+}
+
+/* A job that is being tried again shows what went wrong last. */
+static int keep_last_error(struct reader *r, struct job_view *job)
+{
+    struct store_query q = use(r, SQL_LAST_ERROR);
+    bool found = false;
+    int rc;
+
+    store_query_put_int(&q, (int64_t)job->id);
+    rc = store_query_next(&q, &found);
+    if (rc != SQLITE_OK || !found)
+        return rc;
+    buf_clear(&r->frame);
+    buf_put_span(&r->frame, store_query_bytes(&q));
+    store_query_end(&q);
+    if (buf_has_failed(&r->frame))
+        return SQLITE_NOMEM;
+    job->error = buf_span(&r->frame);
+    return SQLITE_OK;
+}
+
+static int get(struct reader *r, uint64_t id, bool with_blobs, struct job_view *ret_job,
+               bool *ret_found)
+{
+    struct store_query q = use(r, with_blobs ? SQL_GET_BLOBS : SQL_GET);
+    int rc;
+
+    store_query_put_int(&q, (int64_t)id);
+    rc = store_query_next(&q, ret_found);
+    if (rc != SQLITE_OK || !*ret_found)
+        return rc;
+    view_row(&q, with_blobs, ret_job);
+    rc = keep_view(r, ret_job);
+    store_query_end(&q);
+    if (rc == SQLITE_OK && !job_state_is_terminal(ret_job->state) && ret_job->attempt > 1)
+        rc = keep_last_error(r, ret_job);
+    return rc;
+}
+
+int reader_get(struct reader *r, uint64_t id, bool with_blobs, struct job_view *ret_job)
+{
+    struct job_view job;
+    bool found = false;
+    int rc = get(r, id, with_blobs, &job, &found);
+
+    if (rc != SQLITE_OK)
+        return error_of(rc);
+    if (!found)
+        return JM_ENOJOB;
+    *ret_job = job;
+    return 0;
+}
+
+int reader_size(struct reader *r, uint64_t id, size_t *ret_bytes)
+{
+    struct store_query q = use(r, SQL_SIZE);
+    bool found = false;
+    int rc;
+
+    store_query_put_int(&q, (int64_t)id);
+    rc = store_query_next(&q, &found);
+    if (rc != SQLITE_OK)
+        return error_of(rc);
+    *ret_bytes = 0;
+    if (found) {
+        *ret_bytes = (size_t)store_query_int(&q);
+        store_query_end(&q);
+    }
+    return 0;
+}
+
+/* ---- many jobs ---- */
+
+/* The shortest walk that meets every job in one of these states. */
+static enum reader_sql walk_of(unsigned states)
+{
+    const unsigned out = 1u << JOB_DISPATCHED | 1u << JOB_RUNNING;
+    const unsigned live = out | 1u << JOB_SCHEDULED | 1u << JOB_QUEUED;
+
+    if (states == 0 || ((states & live) != 0 && (states & ~live) != 0))
+        return SQL_SCAN_JOBS;
+    if ((states & ~out) == 0)
+        return SQL_SCAN_OUT;
+    if ((states & ~live) == 0)
+        return SQL_SCAN_LIVE;
+    return states == 1u << JOB_FAILED ? SQL_SCAN_FAILED : SQL_SCAN_ENDS;
+}
+
+static bool is_wanted(const struct reader_filter *f, const struct job_view *job)
+{
+    if (f->states != 0 && (f->states & 1u << job->state) == 0)
+        return false;
+    if (f->queue.len > 0 && !span_is_equal(f->queue, job->spec.queue))
+        return false;
+    return f->task.len == 0 || span_is_equal(f->task, job->spec.task);
+}
+
+/* Shows the job if it matches. The walk holds the snapshot, so it is still there. */
+static int show(struct reader *r, const struct reader_filter *f, uint64_t id, enum job_state state,
+                void *owner, reader_job_cb on_job, size_t *shown)
+{
+    struct job_view job;
+    bool found = false;
+    int rc;
+
+    if (state != JOB_NONE && (f->states & 1u << state) == 0)
+        return SQLITE_OK;
+    rc = get(r, id, false, &job, &found);
+    if (rc == SQLITE_OK && found && is_wanted(f, &job)) {
+        on_job(owner, &job);
+        ++*shown;
+    }
+    return rc;
+}
+
+int reader_list(struct reader *r, const struct reader_filter *filter, size_t limit, size_t max_scan,
+                void *owner, reader_job_cb on_job, uint64_t *ret_next)
+{
+    struct store_query q = use(r, walk_of(filter->states));
+    uint64_t below = filter->below != 0 ? filter->below : (uint64_t)INT64_MAX;
+    uint64_t last = 0;
+    size_t shown = 0;
+    size_t seen = 0;
+    bool has_row = false;
+    int rc;
+
+    store_query_put_int(&q, (int64_t)(below < INT64_MAX ? below : INT64_MAX));
+    rc = store_query_next(&q, &has_row);
+    while (rc == SQLITE_OK && has_row && shown < limit && seen < max_scan) {
+        last = (uint64_t)store_query_int(&q);
+        seen++;
+        rc = show(r, filter, last, (enum job_state)store_query_int(&q), owner, on_job, &shown);
+        if (rc == SQLITE_OK)
+            rc = store_query_next(&q, &has_row);
+    }
+    store_query_end(&q);
+    if (rc != SQLITE_OK)
+        return error_of(rc);
+    *ret_next = has_row ? last : 0;
+    return 0;
+}
+
+static int show_dispatched(struct reader *r, uint64_t id, unsigned node, void *owner,
+                           reader_dispatched_cb on_job)
+{
+    struct job_view job;
+    bool found = false;
+    int rc = get(r, id, true, &job, &found);
+
+    if (rc != SQLITE_OK || !found)
+        return rc;
+    /* The last error of an earlier attempt is in r->frame: nobody needs it here. */
+    job.error = (struct span){0};
+    buf_clear(&r->frame);
+    wire_encode_job(&r->frame, &(struct wire_job){.node = node,
+                                                  .id = id,
+                                                  .attempt = job.attempt,
+                                                  .timeout_ms = job.spec.timeout_ms,
+                                                  .grace_ms = job.spec.grace_ms,
+                                                  .queue = job.spec.queue,
+                                                  .task = job.spec.task,
+                                                  .args = job.spec.args});
+    if (buf_has_failed(&r->frame))
+        return SQLITE_NOMEM;
+    on_job(owner, &job, buf_span(&r->frame));
+    return SQLITE_OK;
+}
+
+int reader_dispatched(struct reader *r, unsigned node, void *owner, reader_dispatched_cb on_job)
+{
+    struct store_query q = use(r, SQL_SCAN_OUT);
+    bool has_row = false;
+    int rc;
+
+    store_query_put_int(&q, INT64_MAX);
+    rc = store_query_next(&q, &has_row);
+    while (rc == SQLITE_OK && has_row) {
+        rc = show_dispatched(r, (uint64_t)store_query_int(&q), node, owner, on_job);
+        if (rc == SQLITE_OK)
+            rc = store_query_next(&q, &has_row);
+    }
+    store_query_end(&q);
+    return error_of(rc);
+}
+
+/* ---- the rest ---- */
+
+int reader_counts(struct reader *r, void *owner, store_counts_cb on_queue)
+{
+    struct store_query q = use(r, SQL_COUNTS);
+    bool has_row = false;
+    int rc = store_query_next(&q, &has_row);
+
+    while (rc == SQLITE_OK && has_row) {
+        struct span name = store_query_bytes(&q);
+        struct store_counts counts = {{0}};
+
+        for (int state = JOB_SCHEDULED; state <= JOB_EXPIRED; state++)
+            if (state <= JOB_RUNNING || state >= JOB_SUCCEEDED)
+                counts.by_state[state] = store_query_int(&q);
+        on_queue(owner, name, &counts);
+        rc = store_query_next(&q, &has_row);
+    }
+    return error_of(rc);
+}
+
+/* The one number that a statement gives, or `none`. */
+static int get_number(struct store_query *q, int64_t none, int64_t *ret_value)
+{
+    bool found = false;
+    int rc = store_query_next(q, &found);
+
+    if (rc != SQLITE_OK)
+        return rc;
+    *ret_value = none;
+    if (found) {
+        *ret_value = store_query_int(q);
+        store_query_end(q);
+    }
+    return SQLITE_OK;
+}
+
+static int get_meta(struct reader *r, const char *name, uint64_t *ret_value)
+{
+    struct store_query q = use(r, SQL_META);
+    int64_t value = 0;
+    int rc;
+
+    store_query_put_text(&q, span_of_str(name));
+    rc = get_number(&q, 0, &value);
+    if (rc == SQLITE_OK)
+        *ret_value = (uint64_t)value;
+    return rc;
+}
+
+int reader_start(struct reader *r, struct reader_start *ret_start)
+{
+    struct store_query q = use(r, SQL_NEXT_DUE);
+    struct reader_start start;
+    int rc = get_number(&q, -1, &start.next_due_ms);
+
+    if (rc == SQLITE_OK)
+        rc = get_meta(r, "last_taken", &start.last_taken);
+    if (rc == SQLITE_OK)
+        rc = get_meta(r, "id_high_water", &start.id_high_water);
+    if (rc == SQLITE_OK)
+        *ret_start = start;
+    return error_of(rc);
+}
+
+int reader_tasks(struct reader *r, void *owner, reader_task_cb on_task)
+{
+    struct store_query q = use(r, SQL_TASKS);
+    bool has_row = false;
+    int rc = store_query_next(&q, &has_row);
+
+    while (rc == SQLITE_OK && has_row) {
+        struct wire_task task = {.name = store_query_bytes(&q)};
+
+        task.kind = store_query_bytes(&q);
+        task.doc = store_query_bytes(&q);
+        on_task(owner, &task, store_query_int(&q));
+        rc = store_query_next(&q, &has_row);
+    }
+    return error_of(rc);
+}

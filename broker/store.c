@@ -1,0 +1,378 @@
+/*
+ * The store's life, its batches, and how they reach the disk.
+ *
+ * A commit writes to the WAL and is not synced by SQLite: `PRAGMA synchronous` acts when it is
+ * prepared and is refused in a transaction, and a FULL commit that wrote no page syncs nothing, so
+ * the connection stays at NORMAL and store_sync syncs the WAL file itself. What was answered is on
+ * disk; a batch that was committed but not synced may be gone after a power cut, and nobody was
+ * told of it.
+ *
+ * Checkpoints are explicit, because an automatic one swallows a failed fsync of the database file.
+ * Their errors are final: after a failed fsync the kernel may have dropped the dirty pages, and a
+ * second try would succeed without having written them. A full disk is no such error: it shows at
+ * write(2), the pages stay in the WAL, and a later checkpoint goes on. In steady state the WAL is
+ * not truncated but overwritten from its start once all of it is moved and nobody reads from it.
+ *
+ * Between opening and the first batch the WAL of an earlier life is moved into the database
+ * (TRUNCATE), so that what was committed but perhaps never synced is on disk before anybody sees
+ * it.
+ */
+#include "broker/store_inside.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "broker/store_db.h"
+#include "schema/errors.h"
+
+/* How long a checkpoint that is to reset the WAL waits for readers. */
+enum { RESTART_WAIT_MS = 100 };
+
+/* A map of evidence: a message, a tail, and a few numbers. */
+enum { SCRATCH_BYTES = JM_ERROR_MESSAGE_BYTES + JM_STDERR_TAIL_BYTES + 1024 };
+
+/* The literals in the SQL. */
+_Static_assert(JOB_SCHEDULED == 1 && JOB_QUEUED == 2 && JOB_DISPATCHED == 3 && JOB_RUNNING == 4,
+               "store_inside.h and schema/sql say so");
+_Static_assert(JOB_FAILED == 11, "schema/sql says so");
+
+static const char *const statements[STORE_SQL_COUNT] = {
+#define X(name, text) [name] = text,
+    STORE_STATEMENTS(X)
+#undef X
+};
+
+/* Keeps the first final error for the log. Checkpoints may fail on another thread. */
+static int fail(struct store *s, sqlite3 *db, const char *what, int rc)
+{
+    pthread_mutex_lock(&s->error_lock);
+    s->is_broken = true;
+    if (s->error[0] == '\0')
+        snprintf(s->error, sizeof(s->error), "The database failed at %s: %s (SQLite code %d).",
+                 what, db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc), rc);
+    pthread_mutex_unlock(&s->error_lock);
+    return JM_ESTORE;
+}
+
+static bool is_broken(struct store *s)
+{
+    bool broken;
+
+    pthread_mutex_lock(&s->error_lock);
+    broken = s->is_broken;
+    pthread_mutex_unlock(&s->error_lock);
+    return broken;
+}
+
+const char *store_last_error(const struct store *s)
+{
+    return s->error;
+}
+
+/* ---- opening and closing ---- */
+
+static int on_wal(void *store, sqlite3 *db, const char *name, int pages)
+{
+    struct store *s = store;
+
+    (void)db;
+    (void)name;
+    s->wal_bytes =
+        (size_t)pages * (4096 + 24) + 32; /* page and frame header; sqlite.org/fileformat2 */
+    return SQLITE_OK;
+}
+
+static int load_counts(struct store *s)
+{
+    static const enum job_state columns[] = {JOB_SCHEDULED, JOB_QUEUED,    JOB_DISPATCHED,
+                                             JOB_RUNNING,   JOB_SUCCEEDED, JOB_FAILED,
+                                             JOB_CANCELLED, JOB_EXPIRED};
+    struct store_query q = store_use(s, SQL_COUNTS_ALL);
+    bool has_row = false;
+    int rc = store_query_next(&q, &has_row);
+
+    while (rc == SQLITE_OK && has_row) {
+        struct store_queue *queue = store_tally_need(&s->tally, store_query_bytes(&q));
+
+        if (queue == NULL) {
+            store_query_end(&q);
+            return SQLITE_NOMEM;
+        }
+        for (size_t i = 0; i < JM_COUNT_OF(columns); i++)
+            queue->now.by_state[columns[i]] = store_query_int(&q);
+        rc = store_query_next(&q, &has_row);
+    }
+    return rc;
+}
+
+static int open_connections(struct store *s, char ret_sentence[256])
+{
+    const char *what = "open";
+    sqlite3 *db = NULL;
+    int rc = store_db_open(&s->conf, STORE_DB_WRITER, &s->db);
+
+    if (rc == SQLITE_OK) {
+        int error = store_db_migrate(s->db, s->path, ret_sentence);
+
+        if (error != 0)
+            return error;
+        (void)sqlite3_wal_hook(s->db, on_wal, s);
+        what = "recover";
+        rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    }
+    if (rc == SQLITE_OK)
+        rc = store_db_prepare(s->db, statements, STORE_SQL_COUNT, s->stmts);
+    if (rc == SQLITE_OK)
+        rc = load_counts(s);
+    db = s->db;
+    if (rc == SQLITE_OK) {
+        rc = store_db_open(&s->conf, STORE_DB_CHECKPOINT, &s->checkpoint_db);
+        db = s->checkpoint_db;
+    }
+    if (rc != SQLITE_OK)
+        snprintf(ret_sentence, 256, "Cannot %s the database %.120s: %.80s.", what, s->path,
+                 sqlite3_errmsg(db));
+    return store_db_error(rc);
+}
+
+int store_open(const struct store_conf *conf, struct store **ret_store, char ret_sentence[256])
+{
+    struct store *s = calloc(1, sizeof(*s));
+    int rc = JM_ENOMEM;
+
+    snprintf(ret_sentence, 256, "Out of memory.");
+    if (s == NULL)
+        return JM_ENOMEM;
+    s->lock_fd = -1;
+    store_tally_init(&s->tally);
+    buf_init(&s->scratch, SCRATCH_BYTES);
+    pthread_mutex_init(&s->checkpoint_lock, NULL);
+    pthread_mutex_init(&s->error_lock, NULL);
+    s->path = strdup(conf->path);
+    if (s->path == NULL)
+        goto fail;
+    s->conf = *conf;
+    s->conf.path = s->path;
+    rc = store_db_lock(s->path, &s->lock_fd, ret_sentence);
+    if (rc == 0)
+        rc = open_connections(s, ret_sentence);
+    if (rc != 0)
+        goto fail;
+    ret_sentence[0] = '\0';
+    *ret_store = s;
+    return 0;
+fail:
+    s->is_broken = true; /* nothing to save */
+    store_close(s);
+    return rc;
+}
+
+struct store *store_close(struct store *s)
+{
+    if (s == NULL)
+        return NULL;
+    /* For a quick next start only, so that an error (or a reader) changes nothing. */
+    if (!s->is_broken)
+        (void)sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    store_db_finalize(s->stmts, STORE_SQL_COUNT);
+    (void)sqlite3_close(s->checkpoint_db); /* cannot be busy: all statements are finalized */
+    (void)sqlite3_close(s->db);
+    if (s->lock_fd >= 0)
+        (void)close(s->lock_fd);
+    store_tally_done(&s->tally);
+    buf_done(&s->scratch);
+    pthread_mutex_destroy(&s->checkpoint_lock);
+    pthread_mutex_destroy(&s->error_lock);
+    free(s->path);
+    free(s);
+    return NULL;
+}
+
+/* ---- batches ---- */
+
+static int run_op(struct store *s, struct store_op *op)
+{
+    switch (op->kind) {
+    case STORE_SUBMIT:
+        return store_submit(s, JM_CONTAINER_OF(op, struct store_submit, op), &op->status);
+    case STORE_APPLY:
+        return store_apply(s, JM_CONTAINER_OF(op, struct store_apply, op), &op->status);
+    case STORE_TAKE:
+        return store_take(s, JM_CONTAINER_OF(op, struct store_take, op), &op->status);
+    case STORE_PUT_BACK:
+        return store_put_back(s, JM_CONTAINER_OF(op, struct store_put_back, op), &op->status);
+    case STORE_DUE:
+        return store_due(s, JM_CONTAINER_OF(op, struct store_due, op), &op->status);
+    case STORE_CANCEL:
+        return store_cancel(s, JM_CONTAINER_OF(op, struct store_cancel, op), &op->status);
+    case STORE_DELETE:
+        return store_delete(s, JM_CONTAINER_OF(op, struct store_delete, op), &op->status);
+    case STORE_LEARN:
+        return store_learn(s, JM_CONTAINER_OF(op, struct store_learn, op), &op->status);
+    case STORE_RESERVE_IDS:
+        return store_reserve_ids(s, JM_CONTAINER_OF(op, struct store_reserve_ids, op), &op->status);
+    case STORE_PROBE:
+        return store_probe(s, JM_CONTAINER_OF(op, struct store_probe, op), &op->status);
+    }
+    assert(!"a kind of operation that nobody runs");
+    return SQLITE_MISUSE;
+}
+
+static int write_counts(struct store *s)
+{
+    int rc = SQLITE_OK;
+
+    LIST_EACH(node, &s->tally.touched)
+    {
+        struct store_queue *queue = LIST_ENTRY(node, struct store_queue, in_touched);
+        struct store_query q = store_use(s, SQL_COUNTS_PUT);
+        struct store_counts counts;
+
+        store_tally_new(queue, &counts);
+        store_query_put_text(&q, store_tally_name(queue));
+        for (int state = JOB_SCHEDULED; state <= JOB_EXPIRED; state++)
+            if (state <= JOB_RUNNING || state >= JOB_SUCCEEDED)
+                store_query_put_int(&q, counts.by_state[state]);
+        rc = store_query_run(&q);
+        if (rc != SQLITE_OK)
+            return rc;
+    }
+    return rc;
+}
+
+static int run_statement(struct store *s, enum store_sql which)
+{
+    struct store_query q = store_use(s, which);
+
+    return store_query_run(&q);
+}
+
+static int run_transaction(struct store *s, struct list *ops)
+{
+    int rc = run_statement(s, SQL_BEGIN);
+
+    LIST_EACH(node, ops)
+    {
+        if (rc != SQLITE_OK)
+            return rc;
+        rc = run_op(s, LIST_ENTRY(node, struct store_op, link));
+    }
+    if (rc == SQLITE_OK)
+        rc = write_counts(s);
+    if (rc == SQLITE_OK)
+        rc = run_statement(s, SQL_COMMIT);
+    return rc;
+}
+
+static void set_status(struct list *ops, int status)
+{
+    LIST_EACH(node, ops)
+    LIST_ENTRY(node, struct store_op, link)->status = status;
+}
+
+/* Nothing of the batch holds. SQLite may have rolled back by itself. */
+static int refuse(struct store *s, struct list *ops, int rc)
+{
+    int error = store_db_error(rc) == JM_EFULL ? JM_EFULL : fail(s, s->db, "a write", rc);
+
+    store_tally_rollback(&s->tally);
+    set_status(ops, error);
+    if (sqlite3_get_autocommit(s->db) == 0) {
+        rc = run_statement(s, SQL_ROLLBACK);
+        if (rc != SQLITE_OK && error == JM_EFULL)
+            error = fail(s, s->db, "a rollback", rc);
+    }
+    set_status(ops, error);
+    return error;
+}
+
+int store_run(struct store *s, struct list *ops)
+{
+    int rc;
+
+    if (is_broken(s)) {
+        set_status(ops, JM_ESTORE);
+        return JM_ESTORE;
+    }
+    store_tally_begin(&s->tally);
+    rc = run_transaction(s, ops);
+    if (rc != SQLITE_OK)
+        return refuse(s, ops, rc);
+    store_tally_commit(&s->tally);
+    return 0;
+}
+
+void store_changed_counts(struct store *s, void *owner, store_counts_cb on_queue)
+{
+    LIST_EACH(node, &s->tally.touched)
+    {
+        struct store_queue *q = LIST_ENTRY(node, struct store_queue, in_touched);
+
+        on_queue(owner, store_tally_name(q), &q->now);
+    }
+}
+
+/* ---- the disk ---- */
+
+int store_sync(struct store *s)
+{
+    sqlite3_file *wal = NULL;
+    int rc = sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+
+    if (is_broken(s))
+        return JM_ESTORE;
+    if (rc != SQLITE_OK)
+        return fail(s, s->db, "finding its log", rc);
+    if (wal == NULL || wal->pMethods == NULL)
+        return 0; /* nothing was ever written */
+    rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+    return rc == SQLITE_OK ? 0 : fail(s, NULL, "the sync of its log", rc);
+}
+
+size_t store_wal_bytes(const struct store *s)
+{
+    return s->wal_bytes;
+}
+
+static int judge_checkpoint(struct store *s, sqlite3 *db, int rc)
+{
+    if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED)
+        return 0;
+    if (store_db_error(rc) == JM_EFULL)
+        return JM_EFULL;
+    return fail(s, db, "a checkpoint", rc);
+}
+
+/* Waits for readers, but not for long: the writer has more to do, and the next time will do. */
+static int restart_log(struct store *s)
+{
+    int rc = sqlite3_busy_timeout(s->db, RESTART_WAIT_MS);
+
+    if (rc == SQLITE_OK)
+        rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+    rc = judge_checkpoint(s, s->db, rc);
+    if (sqlite3_busy_timeout(s->db, STORE_DB_BUSY_MS) != SQLITE_OK)
+        rc = fail(s, s->db, "setting a time limit", SQLITE_MISUSE);
+    return rc;
+}
+
+int store_checkpoint(struct store *s, bool wait)
+{
+    int rc;
+
+    if (is_broken(s))
+        return JM_ESTORE;
+    /* SQLite lets only one checkpoint run and turns the second away at once, however long it would
+     * wait for a reader. */
+    pthread_mutex_lock(&s->checkpoint_lock);
+    if (wait)
+        rc = restart_log(s);
+    else
+        rc = judge_checkpoint(s, s->checkpoint_db,
+                              sqlite3_wal_checkpoint_v2(s->checkpoint_db, "main",
+                                                        SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
+    pthread_mutex_unlock(&s->checkpoint_lock);
+    return rc;
+}

@@ -1,0 +1,144 @@
+/*
+ * Between the backlog and Redis. A take first collects which jobs are next and ends that query,
+ * because what it changes then are the very index entries that the query walks over.
+ */
+#include "broker/store_inside.h"
+
+#include <assert.h>
+
+#include "schema/errors.h"
+
+static int find_next(struct store *s, struct store_take *op, size_t *ret_found)
+{
+    struct store_query q = store_use(s, SQL_LIVE_BACKLOG);
+    size_t found = 0;
+    bool has_row = false;
+    int rc;
+
+    store_query_put_text(&q, op->queue);
+    store_query_put_int(&q, (int64_t)op->max_jobs);
+    rc = store_query_next(&q, &has_row);
+    while (rc == SQLITE_OK && has_row) {
+        assert(found < op->max_jobs);
+        op->ret_jobs[found].id = (uint64_t)store_query_int(&q);
+        op->ret_jobs[found++].attempt = (uint32_t)store_query_int(&q);
+        rc = store_query_next(&q, &has_row);
+    }
+    *ret_found = found;
+    return rc;
+}
+
+/* Appends the job's frame. A job without a row in `jobs` cannot be. */
+static int encode_frame(struct store *s, const struct store_take *op, const struct store_taken *job)
+{
+    struct store_query q = store_use(s, SQL_JOB_GET);
+    struct wire_job frame = {.node = op->node, .id = job->id, .attempt = job->attempt};
+    bool found = false;
+    int rc;
+
+    store_query_put_int(&q, (int64_t)job->id);
+    rc = store_query_next(&q, &found);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (!found)
+        return SQLITE_CORRUPT;
+    frame.queue = store_query_bytes(&q);
+    frame.task = store_query_bytes(&q);
+    frame.timeout_ms = (uint64_t)store_query_int(&q);
+    frame.grace_ms = (uint64_t)store_query_int(&q);
+    frame.args = store_query_bytes(&q);
+    wire_encode_job(op->frames, &frame);
+    store_query_end(&q);
+    return SQLITE_OK;
+}
+
+static int take_one(struct store *s, struct store_take *op, struct store_queue *queue,
+                    struct store_taken *job)
+{
+    struct store_live live = {.id = job->id, .queue = queue};
+    int rc;
+
+    job->offset = op->frames->len;
+    rc = encode_frame(s, op, job);
+    if (rc != SQLITE_OK || buf_has_failed(op->frames))
+        return rc;
+    job->len = op->frames->len - job->offset;
+    live.job.state = JOB_QUEUED;
+    live.job.attempt = job->attempt;
+    return store_live_enter(s, &live, JOB_ON_DISPATCH, JOB_DISPATCHED);
+}
+
+int store_take(struct store *s, struct store_take *op, int *ret_status)
+{
+    struct store_queue *queue = store_tally_need(&s->tally, op->queue);
+    size_t found = 0;
+    int rc = queue == NULL ? SQLITE_NOMEM : find_next(s, op, &found);
+
+    op->ret_count = 0;
+    while (rc == SQLITE_OK && op->ret_count < found && op->frames->len < op->max_bytes) {
+        rc = take_one(s, op, queue, &op->ret_jobs[op->ret_count]);
+        if (buf_has_failed(op->frames)) { /* the rest stays in the backlog */
+            buf_truncate(op->frames, op->ret_jobs[op->ret_count].offset);
+            break;
+        }
+        op->ret_count++;
+    }
+    *ret_status = rc == SQLITE_OK && found > 0 && op->ret_count == 0 ? JM_ENOMEM : 0;
+    return rc;
+}
+
+int store_put_back(struct store *s, struct store_put_back *op, int *ret_status)
+{
+    int rc = SQLITE_OK;
+
+    for (size_t i = 0; rc == SQLITE_OK && i < op->count; i++) {
+        struct store_live live;
+        bool found;
+
+        rc = store_live_get(s, op->jobs[i].id, &live, &found);
+        if (rc == SQLITE_OK && found && live.job.attempt == op->jobs[i].attempt &&
+            live.job.state == JOB_DISPATCHED)
+            rc = store_live_enter(s, &live, JOB_ON_PUT_BACK, JOB_QUEUED);
+    }
+    *ret_status = 0;
+    return rc;
+}
+
+static int next_due(struct store *s, uint64_t *ret_id, int64_t *ret_due_ms)
+{
+    struct store_query q = store_use(s, SQL_LIVE_DUE);
+    bool found = false;
+    int rc = store_query_next(&q, &found);
+
+    *ret_due_ms = -1;
+    if (rc != SQLITE_OK || !found)
+        return rc;
+    *ret_id = (uint64_t)store_query_int(&q);
+    *ret_due_ms = store_query_int(&q);
+    store_query_end(&q);
+    return SQLITE_OK;
+}
+
+int store_due(struct store *s, struct store_due *op, int *ret_status)
+{
+    uint64_t id = 0;
+    int rc = next_due(s, &id, &op->ret_next_due_ms);
+
+    op->ret_moved = 0;
+    while (rc == SQLITE_OK && op->ret_next_due_ms >= 0 && op->ret_next_due_ms <= op->now_ms &&
+           op->ret_moved < op->max_jobs) {
+        struct store_live live;
+        bool found = false;
+
+        rc = store_live_get(s, id, &live, &found);
+        if (rc == SQLITE_OK && !found)
+            rc = SQLITE_CORRUPT; /* the index names a row that is not there */
+        if (rc == SQLITE_OK)
+            rc = store_live_enter(s, &live, JOB_ON_DUE, JOB_QUEUED);
+        op->ret_moved++;
+        if (rc == SQLITE_OK)
+            rc = next_due(s, &id, &op->ret_next_due_ms);
+    }
+    *ret_status = 0;
+    return rc;
+}

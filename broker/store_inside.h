@@ -1,0 +1,168 @@
+/*
+ * store_inside.h: what the store's sources share. Nobody else includes it.
+ *
+ *     store.c          open, close, batches, sync, checkpoints
+ *     store_submit.c   STORE_SUBMIT, CANCEL, DELETE
+ *     store_apply.c    STORE_APPLY: ends and other events (policy: verdict.c)
+ *     store_backlog.c  STORE_TAKE, PUT_BACK, DUE
+ *     store_notes.c    STORE_LEARN, RESERVE_IDS, PROBE
+ *     store_tally.c    counts by queue and state
+ *     store_db.c, store_migrate.c, store_query.h   SQLite
+ *
+ * An operation's function checks first and writes then, so that one that fails has written nothing:
+ * no savepoints are needed. It returns what belongs into op.status in `ret_status`, and itself
+ * SQLite's code: an error there is not the operation's but the batch's.
+ */
+#ifndef BROKER_STORE_INSIDE_H
+#define BROKER_STORE_INSIDE_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+
+#include "broker/store.h"
+#include "broker/store_query.h"
+#include "broker/store_tally.h"
+#include "broker/verdict.h"
+
+/* Literals of states are those of states.def: a partial index is used only if the query repeats its
+ * condition. store.c asserts them. */
+#define STORE_STATEMENTS(X)                                                                       \
+    X(SQL_BEGIN, "BEGIN IMMEDIATE")                                                               \
+    X(SQL_COMMIT, "COMMIT")                                                                       \
+    X(SQL_ROLLBACK, "ROLLBACK")                                                                   \
+    X(SQL_JOB_INSERT, "INSERT INTO jobs (id, queue, task, priority, max_attempts, timeout_ms,"    \
+                      " grace_ms, tags, args) VALUES (?,?,?,?,?,?,?,?,?)")                        \
+    X(SQL_JOB_GET, "SELECT queue, task, timeout_ms, grace_ms, args FROM jobs WHERE id = ?")       \
+    X(SQL_JOB_DELETE, "DELETE FROM jobs WHERE id = ?")                                            \
+    X(SQL_JOB_QUEUE, "SELECT queue FROM jobs WHERE id = ?")                                       \
+    X(SQL_LIVE_INSERT, "INSERT INTO live (id, queue, state, priority, due_ms, attempt,"           \
+                       " max_attempts, failures, crashes, deaths, lost_from, host, begun_at_ms)"  \
+                       " VALUES (?,?,?,?,?,1,?,0,0,0,0,0,0)")                                     \
+    X(SQL_LIVE_GET, "SELECT queue, state, due_ms, attempt, max_attempts, failures, crashes,"      \
+                    " deaths, lost_from, host, begun_at_ms FROM live WHERE id = ?")               \
+    X(SQL_LIVE_MOVE, "UPDATE live SET state = ?, due_ms = ?, attempt = ?, failures = ?,"          \
+                     " crashes = ?, deaths = ?, lost_from = ?, host = ?, begun_at_ms = ?"         \
+                     " WHERE id = ? AND state = ? AND attempt = ?")                               \
+    X(SQL_LIVE_STATE, "UPDATE live SET state = ? WHERE id = ? AND state = ? AND attempt = ?")     \
+    X(SQL_LIVE_DELETE, "DELETE FROM live WHERE id = ? AND state = ? AND attempt = ?")             \
+    X(SQL_LIVE_BACKLOG, "SELECT id, attempt FROM live INDEXED BY live_backlog"                    \
+                        " WHERE state = 2 AND queue = ?"                                          \
+                        " ORDER BY priority DESC, due_ms, id LIMIT ?")                            \
+    X(SQL_LIVE_DUE, "SELECT id, due_ms FROM live INDEXED BY live_scheduled WHERE state = 1"       \
+                    " ORDER BY due_ms, id LIMIT 1")                                               \
+    X(SQL_END_INSERT, "INSERT INTO ends (id, state, attempt, failures, crashes, deaths, due_ms,"  \
+                      " host, begun_at_ms, finished_at_ms, run_us, error, result)"                \
+                      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)")                                      \
+    X(SQL_END_GET, "SELECT state, attempt FROM ends WHERE id = ?")                                \
+    X(SQL_END_DELETE, "DELETE FROM ends WHERE id = ?")                                            \
+    X(SQL_ATTEMPT_INSERT, "INSERT INTO attempts (id, attempt, outcome, host, begun_at_ms,"        \
+                          " ended_at_ms, run_us, error) VALUES (?,?,?,?,?,?,?,?)")                \
+    X(SQL_ATTEMPTS_DELETE, "DELETE FROM attempts WHERE id = ?")                                   \
+    X(SQL_IDEM_GET, "SELECT fingerprint, id FROM idem WHERE key = ?")                             \
+    X(SQL_IDEM_INSERT, "INSERT INTO idem (key, fingerprint, id, created_at_ms)"                   \
+                       " VALUES (?,?,?,?)")                                                       \
+    X(SQL_IDEM_DELETE, "DELETE FROM idem WHERE id = ?")                                           \
+    X(SQL_COUNTS_PUT, "INSERT OR REPLACE INTO counts (queue, scheduled, queued, dispatched,"      \
+                      " running, succeeded, failed, cancelled, expired)"                          \
+                      " VALUES (?,?,?,?,?,?,?,?,?)")                                              \
+    X(SQL_COUNTS_ALL, "SELECT queue, scheduled, queued, dispatched, running, succeeded, failed,"  \
+                      " cancelled, expired FROM counts")                                          \
+    X(SQL_META_GET, "SELECT value FROM meta WHERE name = ?")                                      \
+    X(SQL_META_PUT, "INSERT OR REPLACE INTO meta (name, value) VALUES (?,?)")                     \
+    X(SQL_META_RAISE, "INSERT INTO meta (name, value) VALUES (?,?) ON CONFLICT (name)"            \
+                      " DO UPDATE SET value = excluded.value WHERE value < excluded.value")       \
+    X(SQL_TASK_PUT, "INSERT INTO tasks (name, kind, doc, seen_at_ms) SELECT ?1, ?2, ?3, ?4"       \
+                    " WHERE (SELECT count(*) FROM tasks) < ?5"                                    \
+                    " OR EXISTS (SELECT 1 FROM tasks WHERE name = ?1)"                            \
+                    " ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, doc = excluded.doc," \
+                    " seen_at_ms = excluded.seen_at_ms"                                           \
+                    " WHERE kind <> excluded.kind OR doc <> excluded.doc"                         \
+                    " OR seen_at_ms < excluded.seen_at_ms - 60000")                               \
+    X(SQL_BAD_INSERT, "INSERT INTO quarantine (found_at_ms, length_bytes, bytes) VALUES (?,?,?)") \
+    X(SQL_BAD_TRIM, "DELETE FROM quarantine WHERE number <="                                      \
+                    " (SELECT max(number) FROM quarantine) - ?")
+
+enum store_sql {
+#define X(name, text) name,
+    STORE_STATEMENTS(X)
+#undef X
+        STORE_SQL_COUNT
+};
+
+struct store {
+    struct store_conf conf;
+    char *path;
+    int lock_fd;
+    sqlite3 *db;
+    sqlite3_stmt *stmts[STORE_SQL_COUNT];
+    struct store_tally tally;
+    struct buf scratch; /* the error map that is being written */
+    size_t wal_bytes;
+    bool is_broken; /* an error was final; nothing is written any more */
+
+    sqlite3 *checkpoint_db; /* for whoever calls store_checkpoint without `wait` */
+    pthread_mutex_t checkpoint_lock;
+    pthread_mutex_t error_lock;
+    char error[256]; /* the first final error; never changed once it is set */
+};
+
+/* A row of `live`. */
+struct store_live {
+    uint64_t id;
+    struct store_queue *queue;
+    struct verdict_job job;
+    int64_t due_ms;
+    uint64_t host;
+    int64_t begun_at_ms;
+};
+
+static inline struct store_query store_use(struct store *s, enum store_sql which)
+{
+    return store_query_of(s->stmts[which]);
+}
+
+/* The row of a live job, if it is one. */
+int store_live_get(struct store *s, uint64_t id, struct store_live *ret_live,
+                   bool *ret_found) JM_MUST_CHECK;
+
+/* Moves it from its state to `to`, by an event that the state table allows, in nothing but the
+ * state. */
+int store_live_enter(struct store *s, const struct store_live *live, enum job_event event,
+                     enum job_state to) JM_MUST_CHECK;
+
+/* How a job ended. */
+struct store_end {
+    struct verdict_job job; /* with its terminal state and the attempt that ended it */
+    uint64_t host;
+    int64_t begun_at_ms;
+    uint64_t run_us;
+    struct span error;
+    struct span result;
+};
+
+/* Takes the job out of `live` and writes its end. */
+int store_live_end(struct store *s, const struct store_live *live,
+                   const struct store_end *end) JM_MUST_CHECK;
+
+/* State and attempt of a job that has ended; JOB_NONE if none has. */
+int store_end_get(struct store *s, uint64_t id, enum job_state *ret_state,
+                  uint32_t *ret_attempt) JM_MUST_CHECK;
+
+/* A number of `meta`; 0 if it isn't there. */
+int store_meta_get(struct store *s, const char *name, int64_t *ret_value) JM_MUST_CHECK;
+/* Sets it, if it was smaller. */
+int store_meta_raise(struct store *s, const char *name, int64_t value) JM_MUST_CHECK;
+
+/* The operations. */
+int store_submit(struct store *s, struct store_submit *op, int *ret_status) JM_MUST_CHECK;
+int store_apply(struct store *s, struct store_apply *op, int *ret_status) JM_MUST_CHECK;
+int store_take(struct store *s, struct store_take *op, int *ret_status) JM_MUST_CHECK;
+int store_put_back(struct store *s, struct store_put_back *op, int *ret_status) JM_MUST_CHECK;
+int store_due(struct store *s, struct store_due *op, int *ret_status) JM_MUST_CHECK;
+int store_cancel(struct store *s, struct store_cancel *op, int *ret_status) JM_MUST_CHECK;
+int store_delete(struct store *s, struct store_delete *op, int *ret_status) JM_MUST_CHECK;
+int store_learn(struct store *s, struct store_learn *op, int *ret_status) JM_MUST_CHECK;
+int store_reserve_ids(struct store *s, struct store_reserve_ids *op, int *ret_status) JM_MUST_CHECK;
+int store_probe(struct store *s, struct store_probe *op, int *ret_status) JM_MUST_CHECK;
+
+#endif

@@ -1,0 +1,114 @@
+/*
+ * The doors through which a live job changes its state. Each names the old state and attempt in its
+ * WHERE; that exactly one row changed is a matter of course, because the row was read in the same
+ * transaction.
+ */
+#include "broker/store_inside.h"
+
+#include <assert.h>
+
+int store_live_get(struct store *s, uint64_t id, struct store_live *ret_live, bool *ret_found)
+{
+    struct store_query q = store_use(s, SQL_LIVE_GET);
+    int rc;
+
+    store_query_put_int(&q, (int64_t)id);
+    rc = store_query_next(&q, ret_found);
+    if (rc != SQLITE_OK || !*ret_found)
+        return rc;
+    ret_live->id = id;
+    ret_live->queue = store_tally_need(&s->tally, store_query_bytes(&q));
+    ret_live->job.state = (enum job_state)store_query_int(&q);
+    ret_live->due_ms = store_query_int(&q);
+    ret_live->job.attempt = (uint32_t)store_query_int(&q);
+    ret_live->job.max_attempts = (uint32_t)store_query_int(&q);
+    ret_live->job.failures = (uint32_t)store_query_int(&q);
+    ret_live->job.crashes = (uint32_t)store_query_int(&q);
+    ret_live->job.deaths = (uint32_t)store_query_int(&q);
+    ret_live->job.lost_from = (uint32_t)store_query_int(&q);
+    ret_live->host = (uint64_t)store_query_int(&q);
+    ret_live->begun_at_ms = store_query_int(&q);
+    store_query_end(&q);
+    return ret_live->queue == NULL ? SQLITE_NOMEM : SQLITE_OK;
+}
+
+/* What the WHERE found; another number than one means that the database contradicts itself. */
+static int expect_one(struct store *s, int rc)
+{
+    if (rc == SQLITE_OK && sqlite3_changes(s->db) != 1)
+        rc = SQLITE_CORRUPT;
+    return rc;
+}
+
+int store_live_enter(struct store *s, const struct store_live *live, enum job_event event,
+                     enum job_state to)
+{
+    struct store_query q = store_use(s, SQL_LIVE_STATE);
+    int rc;
+
+    assert(job_state_can_move(event, live->job.state, to));
+    store_query_put_int(&q, to);
+    store_query_put_int(&q, (int64_t)live->id);
+    store_query_put_int(&q, live->job.state);
+    store_query_put_int(&q, live->job.attempt);
+    rc = expect_one(s, store_query_run(&q));
+    if (rc == SQLITE_OK)
+        store_tally_move(&s->tally, live->queue, live->job.state, to);
+    return rc;
+}
+
+static int insert_end(struct store *s, const struct store_live *live, const struct store_end *end)
+{
+    struct store_query q = store_use(s, SQL_END_INSERT);
+
+    store_query_put_int(&q, (int64_t)live->id);
+    store_query_put_int(&q, end->job.state);
+    store_query_put_int(&q, end->job.attempt);
+    store_query_put_int(&q, end->job.failures);
+    store_query_put_int(&q, end->job.crashes);
+    store_query_put_int(&q, end->job.deaths);
+    store_query_put_int(&q, live->due_ms);
+    store_query_put_int(&q, (int64_t)end->host);
+    store_query_put_int(&q, end->begun_at_ms);
+    store_query_put_int(&q, clock_wall_ms(s->conf.clock));
+    store_query_put_int(&q, (int64_t)end->run_us);
+    store_query_put_blob(&q, end->error);
+    store_query_put_blob(&q, end->result);
+    return store_query_run(&q);
+}
+
+int store_live_end(struct store *s, const struct store_live *live, const struct store_end *end)
+{
+    struct store_query q = store_use(s, SQL_LIVE_DELETE);
+    int rc;
+
+    assert(job_state_is_terminal(end->job.state));
+    store_query_put_int(&q, (int64_t)live->id);
+    store_query_put_int(&q, live->job.state);
+    store_query_put_int(&q, live->job.attempt);
+    rc = expect_one(s, store_query_run(&q));
+    if (rc == SQLITE_OK)
+        rc = insert_end(s, live, end);
+    if (rc == SQLITE_OK)
+        store_tally_move(&s->tally, live->queue, live->job.state, end->job.state);
+    return rc;
+}
+
+int store_end_get(struct store *s, uint64_t id, enum job_state *ret_state, uint32_t *ret_attempt)
+{
+    struct store_query q = store_use(s, SQL_END_GET);
+    bool found;
+    int rc;
+
+    store_query_put_int(&q, (int64_t)id);
+    rc = store_query_next(&q, &found);
+    if (rc != SQLITE_OK)
+        return rc;
+    *ret_state = JOB_NONE;
+    if (found) {
+        *ret_state = (enum job_state)store_query_int(&q);
+        *ret_attempt = (uint32_t)store_query_int(&q);
+        store_query_end(&q);
+    }
+    return SQLITE_OK;
+}

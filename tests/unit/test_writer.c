@@ -1,0 +1,222 @@
+/*
+ * The writer's threads under load from a real loop: every operation comes back once, in order, and
+ * what wants to be on disk is. Meaningful under ThreadSanitizer above all.
+ */
+#include "tests/unit/store_fixture.h"
+
+#include "broker/writer.h"
+
+enum { JOBS = 3000 };
+
+struct job {
+    struct store_submit submit;
+    struct store_apply apply;
+    struct store_event event;
+    struct run *run;
+};
+
+struct run {
+    uv_loop_t loop;
+    struct fixture *f;
+    struct writer *writer;
+    struct runner *runner;
+    struct runner_gate gate;
+    struct job *jobs;
+    uint64_t next_submit; /* index whose submit has to come back next */
+    uint64_t next_apply;
+    int64_t queued_last;
+    unsigned gates_opened;
+    unsigned fatals;
+    unsigned closed;
+    int late_status;
+    struct store_probe late;
+};
+
+static void on_fatal(void *owner, const char *sentence)
+{
+    assert_non_null(sentence);
+    ((struct run *)owner)->fatals++;
+}
+
+static void on_run_counts(void *owner, struct span queue, const struct store_counts *counts)
+{
+    struct run *run = owner;
+
+    assert_true(span_is_str(queue, "q"));
+    run->queued_last = counts->by_state[JOB_DISPATCHED];
+}
+
+static void on_closed(void *owner)
+{
+    ((struct run *)owner)->closed++;
+}
+
+static void start(struct run *run, struct fixture *f)
+{
+    const struct writer_callbacks callbacks = {
+        .owner = run, .on_fatal = on_fatal, .on_counts = on_run_counts, .on_closed = on_closed};
+
+    *run = (struct run){.f = f};
+    assert_int_equal(uv_loop_init(&run->loop), 0);
+    run->jobs = calloc(JOBS, sizeof(*run->jobs));
+    assert_non_null(run->jobs);
+    assert_int_equal(writer_start(&run->loop, f->store, &callbacks, &run->writer), 0);
+    f->store = NULL; /* the writer's now */
+    run->runner = writer_runner(run->writer);
+}
+
+static void finish(struct run *run)
+{
+    assert_int_equal(uv_run(&run->loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(run->closed, 1);
+    assert_int_equal(uv_loop_close(&run->loop), 0);
+    free(run->jobs);
+}
+
+static void on_applied(struct store_op *op)
+{
+    struct job *job = JM_CONTAINER_OF(op, struct job, apply.op);
+    struct run *run = job->run;
+
+    assert_int_equal(op->status, 0);
+    assert_int_equal(job->event.ret_outcome, STORE_APPLIED);
+    assert_int_equal(job->submit.id, ++run->next_apply);
+    if (run->next_apply == JOBS)
+        writer_close(run->writer);
+}
+
+static void on_submitted(struct store_op *op)
+{
+    struct job *job = JM_CONTAINER_OF(op, struct job, submit.op);
+    struct run *run = job->run;
+
+    assert_int_equal(op->status, 0);
+    assert_int_equal(job->submit.id, ++run->next_submit);
+    job->event = fixture_event_of(WIRE_SUCCEEDED, job->submit.id, 1);
+    job->apply = (struct store_apply){
+        .op = {.kind = STORE_APPLY, .on_done = on_applied, .wants_sync = job->submit.id % 3 == 0},
+        .events = &job->event,
+        .event_count = 1};
+    runner_submit(run->runner, &job->apply.op);
+}
+
+static void submit_all(struct run *run)
+{
+    for (uint64_t i = 0; i < JOBS; i++) {
+        struct job *job = &run->jobs[i];
+
+        job->run = run;
+        job->submit = fixture_submit_of(i + 1, "q", JOB_DISPATCHED);
+        job->submit.op.on_done = on_submitted;
+        job->submit.op.wants_sync = i % 2 == 0;
+        job->submit.op.bytes = 100;
+        runner_submit(run->runner, &job->submit.op);
+        assert_int_equal(run->next_submit, 0); /* never from inside the call */
+    }
+}
+
+static void every_operation_comes_back_once_and_in_order(void **state)
+{
+    struct fixture *f = *state;
+    struct writer_stats stats;
+    struct run run;
+
+    start(&run, f);
+    submit_all(&run);
+    while (run.next_apply < JOBS)
+        (void)uv_run(&run.loop, UV_RUN_ONCE);
+    writer_stats(run.writer, &stats);
+    assert_int_equal(stats.operations, 2 * JOBS);
+    assert_in_range(stats.batches, 2 * JOBS / 1000, 2 * JOBS);
+    assert_true(stats.syncs > 0);
+    finish(&run);
+    assert_int_equal(run.next_submit, JOBS);
+    assert_int_equal(run.queued_last, 0);
+    assert_int_equal(run.fatals, 0);
+    fixture_open(f);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM ends"), JOBS);
+    fixture_check_counts(f);
+}
+
+static void on_gate(struct runner_gate *gate)
+{
+    struct run *run = JM_CONTAINER_OF(gate, struct run, gate);
+
+    run->gates_opened++;
+    assert_true(runner_is_synced(run->runner));
+    writer_close(run->writer);
+}
+
+static void on_seen(struct store_op *op)
+{
+    struct run *run = JM_CONTAINER_OF(op, struct job, submit.op)->run;
+
+    assert_int_equal(op->status, 0);
+    run->gate.on_open = on_gate;
+    runner_wait_synced(run->runner, &run->gate);
+    assert_int_equal(run->gates_opened, 0);
+}
+
+static void a_gate_opens_when_what_is_committed_is_on_disk(void **state)
+{
+    struct run run;
+    struct job *job;
+
+    start(&run, *state);
+    assert_true(runner_is_synced(run.runner));
+    job = &run.jobs[0];
+    job->run = &run;
+    job->submit = fixture_submit_of(1, "q", JOB_QUEUED);
+    job->submit.op.on_done = on_seen;
+    runner_submit(run.runner, &job->submit.op);
+    finish(&run);
+    assert_int_equal(run.gates_opened, 1);
+}
+
+static void a_gate_over_nothing_opens_at_once_but_not_within_the_call(void **state)
+{
+    struct run run;
+
+    start(&run, *state);
+    run.gate.on_open = on_gate;
+    runner_wait_synced(run.runner, &run.gate);
+    assert_int_equal(run.gates_opened, 0);
+    finish(&run);
+    assert_int_equal(run.gates_opened, 1);
+}
+
+static void on_late(struct store_op *op)
+{
+    struct run *run = JM_CONTAINER_OF(op, struct run, late.op);
+
+    run->late_status = op->status;
+}
+
+static void what_comes_behind_the_close_comes_back_too(void **state)
+{
+    struct run run;
+
+    start(&run, *state);
+    writer_close(run.writer);
+    run.late_status = 1;
+    run.late.op.kind = STORE_PROBE;
+    run.late.op.on_done = on_late;
+    runner_submit(run.runner, &run.late.op);
+    assert_int_equal(run.late_status, 1);
+    finish(&run);
+    assert_true(run.late_status == 0 || run.late_status == JM_ESHUTDOWN);
+}
+
+#define WRITER_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WRITER_TEST(every_operation_comes_back_once_and_in_order),
+        WRITER_TEST(a_gate_opens_when_what_is_committed_is_on_disk),
+        WRITER_TEST(a_gate_over_nothing_opens_at_once_but_not_within_the_call),
+        WRITER_TEST(what_comes_behind_the_close_comes_back_too),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
