@@ -86,9 +86,11 @@ enum http_problem {
 #undef X
 };
 
-/* JM_E… of a problem (0 for HTTP_FINE), and its sentence without a full stop. */
+/* JM_E… of a problem (0 for HTTP_FINE), its sentence without a full stop, and the limit that was met
+ * (0: none). */
 int http_head_error(enum http_problem problem);
 const char *http_head_words(enum http_problem problem);
+uint64_t http_head_limit(enum http_problem problem);
 
 enum http_progress {
     HTTP_MORE, /* the input ends too early */
@@ -149,5 +151,9 @@ enum http_progress http_head_parse(struct http_head *head, struct span input) JM
  * its first byte. False if there is none. */
 bool http_head_find(const struct http_head *head, const uint8_t *base, const char *name,
                     struct span *ret_value);
+
+/* Whether the byte may stand in a token, and in a field value. */
+bool http_head_is_token(uint8_t byte);
+bool http_head_is_value(uint8_t byte);
 
 #endif

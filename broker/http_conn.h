@@ -1,0 +1,165 @@
+/*
+ * http_conn.h: the inside of the HTTP front: the server's state and one connection. Included by the
+ * http_*.c files only; everybody else uses http_server.h.
+ *
+ * Who owns what: the server owns its connections and the pool of exchanges; a connection owns the
+ * exchanges in its list, in the order of their requests. When it closes it lets them go: those in
+ * the handler's hands have conn NULL from then on and return to the pool when they are completed.
+ */
+#ifndef BROKER_HTTP_CONN_H
+#define BROKER_HTTP_CONN_H
+
+#include <uv.h>
+
+#include "broker/http_chunk.h"
+#include "broker/http_deadline.h"
+#include "broker/http_exchange.h"
+#include "broker/http_server.h"
+
+enum {
+    HTTP_READ_BYTES = 65536, /* one read; the buffer is shared by all connections */
+    HTTP_LISTENERS = 8,
+    HTTP_UNSENT_BYTES = 256 * 1024, /* answers that wait in a connection; then no request begins */
+    HTTP_BODY_STEP_BYTES = 65536,   /* this much of a body buys another body_ms */
+    HTTP_LINGER_BYTES = 1 << 20,    /* thrown away behind a last answer, then it is enough */
+    HTTP_WRITE_PIECES = 64,         /* in one write */
+    HTTP_DATE_BYTES = 30,           /* "Sun, 06 Nov 1994 08:49:37 GMT" and NUL */
+};
+
+/* A stream handle of either family. */
+union http_stream {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+};
+
+/*
+ *  OPEN ──► ENDING ──► LINGERING ──► CLOSED
+ *    └─────────┴──────────────────────▲
+ * ENDING: no further request begins; closes when the last answer is written. LINGERING: our side is
+ * shut; what still comes is thrown away until the client closes too, because closing with unread
+ * bytes would reset the connection and destroy the answer on its way.
+ */
+enum http_phase { HTTP_OPEN, HTTP_ENDING, HTTP_LINGERING, HTTP_CLOSED };
+
+struct http_conn {
+    union http_stream io;
+    struct http_server *server;
+    struct list link;      /* in server->conns */
+    struct list dirty;     /* in server->dirty: something to do at the end of the turn */
+    struct list exchanges; /* by x->turn */
+    unsigned exchange_count;
+    unsigned open_count;           /* of them in the handler's hands */
+    enum http_overlap open_class;  /* their common class */
+    struct http_exchange *reading; /* its request is not complete yet, or NULL */
+    struct http_exchange *held;    /* complete, waits until its class may begin, or NULL */
+    enum http_phase phase;
+    bool is_receiving;
+    bool has_eof;
+    bool is_dropped; /* the handler asked for the end */
+
+    struct buf in;           /* received and not used yet */
+    struct http_chunk chunk; /* the coding of reading's body */
+    uint64_t body_bytes;     /* of it so far */
+    uint64_t body_mark;      /* its time limit starts anew at this size */
+    size_t lingered_bytes;
+
+    bool is_writing;     /* `write` is under way */
+    size_t writing;      /* bytes in it */
+    size_t unsent_bytes; /* of answers in `exchanges` */
+    size_t queue_bytes;  /* left of `write` when its time limit was set */
+    struct http_deadline read_due;
+    struct http_deadline write_due;
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+};
+
+struct http_listener {
+    union http_stream io;
+    struct http_server *server;
+    bool is_pipe;
+    bool is_open;
+    char path[108]; /* socket file to remove at the end; empty: none */
+};
+
+struct http_server {
+    uv_loop_t *loop;
+    struct http_conf conf;
+    const struct http_handler *handler;
+    struct http_stats stats;
+    struct http_listener listeners[HTTP_LISTENERS];
+    unsigned listener_count;
+    unsigned open_listeners;
+    char address[160];
+    struct list conns;
+    struct list dirty;
+    struct http_deadlines deadlines;
+    uint64_t timer_due_ms;
+    uv_timer_t timer;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_idle_t awake;       /* keeps the loop from sleeping while a connection is dirty */
+    unsigned open_handles; /* of those four */
+    struct list pool;      /* free exchanges, by x->turn */
+    unsigned pool_count;
+    size_t bodies_bytes; /* request bodies in memory */
+    char date[HTTP_DATE_BYTES];
+    uint64_t date_until_ms; /* loop time */
+    bool is_stopping;
+    uint64_t stop_due_ms;
+    void (*on_stopped)(void *stop_owner);
+    void *stop_owner;
+    uint8_t read_bytes[HTTP_READ_BYTES];
+};
+
+/* ---- http_conn.c ---- */
+
+/* Accepts one connection. Above the limit it is answered with 503 and closed. */
+void http_conn_accept(struct http_server *s, struct http_listener *listener);
+
+/* Called by an exchange of this connection that was answered or dropped. */
+void http_conn_take_answer(struct http_conn *c, struct http_exchange *x);
+void http_conn_take_drop(struct http_conn *c, struct http_exchange *x);
+
+/* Writes what is answered, begins what has waited. Called once for each dirty connection. */
+void http_conn_flush(struct http_conn *c);
+
+/* No further request begins; an idle connection closes now. */
+void http_conn_end(struct http_conn *c);
+void http_conn_close(struct http_conn *c);
+
+/* A time limit of the connection is over. */
+void http_conn_expire(struct http_deadline *d, enum http_wait wait);
+
+/* ---- http_read.c: from bytes to requests ---- */
+
+/* Goes on with what is received (`input` follows what c->in holds). Calls the handler. False if
+ * memory ran out. */
+bool http_read_take(struct http_conn *c, struct span input) JM_MUST_CHECK;
+
+/* Whether nothing more can be taken until an answer is written. */
+bool http_read_is_blocked(const struct http_conn *c);
+
+/* Gives the held request to the handler if it may begin. */
+void http_read_begin_held(struct http_conn *c);
+
+/* Answers the request that is being read with an error; it is the last one. */
+void http_read_refuse(struct http_conn *c, int error, const char *detail, uint64_t limit);
+
+/* ---- http_exchange.c ---- */
+
+/* From the pool or the heap; NULL: no memory. Appended to the connection's list. */
+struct http_exchange *http_exchange_new(struct http_conn *c);
+/* Back into the pool; it is out of its connection's list then. */
+void http_exchange_free(struct http_exchange *x);
+void http_exchange_free_pool(struct http_server *s);
+
+/* ---- http_server.c ---- */
+
+void http_server_mark(struct http_server *s, struct http_conn *c); /* into the dirty list */
+const char *http_server_date(struct http_server *s);
+/* A connection or an exchange has gone: a stop may be complete. */
+void http_server_poke(struct http_server *s);
+
+#endif
