@@ -1,7 +1,67 @@
-#include <stdio.h>
+/*
+ * main.c: jobmill-broker's command line.
+ */
+#include <stddef.h>
+#include <stdlib.h>
 
-int main(void)
+#include "broker/broker.h"
+#include "lib/log.h"
+#include "lib/opt.h"
+#include "schema/limits.h"
+
+#define FIELD(member) offsetof(struct broker_conf, member)
+
+static const char *const level_words[] = {"error", "warn", "info", "debug", NULL};
+
+static const struct opt opts[] = {
+    {"listen", 'l', OPT_STR, FIELD(listen), "127.0.0.1:7878", .value = "ADDRESS",
+     .env = "JOBMILL_LISTEN",
+     .help =
+         "Where to serve HTTP: 127.0.0.1:PORT, [::1]:PORT or unix:PATH, and nothing but "
+         "loopback or a unix socket. Port 0 takes any free one. Sockets that systemd hands over "
+         "are used instead."},
+    {"db", 'd', OPT_STR, FIELD(db), "jobmill.db", .value = "FILE", .env = "JOBMILL_DB",
+     .help = "The SQLite database; made if there is none."},
+    {"redis", 'r', OPT_STR, FIELD(redis), "127.0.0.1:6379", .value = "ADDRESS",
+     .env = "JOBMILL_REDIS", .help = "Where Redis is: unix:PATH or HOST:PORT."},
+    {"node", 0, OPT_U64, FIELD(node), "0", 0, JM_NODES - 1,
+     .help = "The number of this broker, when several share one Redis."},
+    {"max-body", 0, OPT_BYTES, FIELD(max_body_bytes), "1M", 1024, JM_BODY_BYTES,
+     .help = "The largest request body."},
+    {"heartbeat", 0, OPT_DURATION, FIELD(heartbeat_ms), "1s", 50, 60000,
+     .help = "How often worker hosts are looked at; as often as they beat."},
+    {"lease", 0, OPT_DURATION, FIELD(lease_ms), "15s", 1000, 3600000,
+     .help = "How long a worker host may be silent before it counts as dead."},
+    {"stop-grace", 0, OPT_DURATION, FIELD(stop_ms), "5s", 0, 60000,
+     .help = "How long requests that have begun may take when the broker is stopped."},
+    {"log-level", 0, OPT_ENUM, FIELD(log_level), "info", .words = level_words,
+     .env = "JOBMILL_LOG_LEVEL", .help = "The least urgent messages that are shown."},
+};
+
+static const struct opt_program program = {
+    .name = "jobmill-broker",
+    .usage = "[options]",
+    .summary =
+        "Accepts jobs over HTTP, keeps them in SQLite, and gives them to workers through Redis.",
+    .version = JM_VERSION,
+    .opts = opts,
+    .opt_count = JM_COUNT_OF(opts),
+    .has_config = true,
+};
+
+int main(int argc, char **argv)
 {
-    puts("jobmill-broker " JM_VERSION);
-    return 0;
+    struct broker_conf conf = {0};
+    struct opt_rest rest;
+    struct broker *broker;
+    int code = opt_start(&program, argc, argv, &conf, &rest);
+
+    if (code < 0) {
+        log_setup(program.name, (enum log_level)log_parse_level(level_words[conf.log_level]));
+        broker = calloc(1, sizeof(*broker));
+        code = broker != NULL && broker_start(broker, &conf) == 0 ? broker_run(broker) : 1;
+        free(broker);
+    }
+    opt_done(&rest);
+    return code;
 }
