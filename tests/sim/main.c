@@ -1,0 +1,62 @@
+/*
+ * main.c: jobmill-sim [--seeds N] [--first SEED] [--jobs N] [--plant]. Runs seeds one after
+ * another; a violation is printed with the seed that replays it, and the exit code is 1. With
+ * --plant the store's attempt check is taken away, and it is a failure if no seed finds that.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/opt.h"
+#include "tests/sim/sim.h"
+
+struct conf {
+    uint64_t seeds;
+    uint64_t first;
+    uint64_t jobs;
+    bool plant;
+};
+
+#define FIELD(member) offsetof(struct conf, member)
+
+static const struct opt opts[] = {
+    {"seeds", 'n', OPT_U64, FIELD(seeds), "100", 1, UINT32_MAX, .help = "How many histories."},
+    {"first", 'f', OPT_U64, FIELD(first), "1", 1, UINT64_MAX, .help = "The first seed."},
+    {"jobs", 'j', OPT_U64, FIELD(jobs), "100", 1, 100000, .help = "Submits in each."},
+    {"plant", 'p', OPT_BOOL, FIELD(plant), "no",
+     .help = "Take the attempt check away and expect that this is found."},
+};
+
+static const struct opt_program program = {.name = "jobmill-sim",
+                                           .usage = "[options]",
+                                           .summary = "Runs the broker's core under seeded faults.",
+                                           .version = JM_VERSION,
+                                           .opts = opts,
+                                           .opt_count = JM_COUNT_OF(opts)};
+
+static int run(const struct conf *conf)
+{
+    char failure[256];
+
+    for (uint64_t seed = conf->first; seed < conf->first + conf->seeds; seed++) {
+        if (sim_run(seed, conf->plant ? SIM_PLANT_NO_ATTEMPT_CHECK : SIM_PLANT_NONE, conf->jobs,
+                    failure))
+            continue;
+        printf("seed %llu: %s\n", (unsigned long long)seed, failure);
+        return conf->plant ? 0 : 1;
+    }
+    printf("%llu seeds, no violation\n", (unsigned long long)conf->seeds);
+    return conf->plant ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct conf conf = {0};
+    struct opt_rest rest;
+    int code = opt_start(&program, argc, argv, &conf, &rest);
+
+    if (code < 0)
+        code = run(&conf);
+    opt_done(&rest);
+    return code;
+}
