@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/redis_command.h"
 #include "broker/redis_link.h"
+#include "broker/redis_reply.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "schema/errors.h"
@@ -22,10 +24,9 @@
 enum {
     TICK_MS = 1000,
     RING_AGAIN_MS = 100, /* instead of a wake-up that the watching link cannot give */
-    WATCH_SECONDS = 5,   /* one blocking move */
-    ARGS_MAX = 1100,     /* values of one push, and what comes with them */
-    NUMBER_BYTES = 24,
 };
+
+#define WATCH_SECONDS "5" /* one blocking move */
 
 struct carrier_redis {
     struct carrier carrier;
@@ -44,10 +45,8 @@ struct carrier_redis {
     char watched_key[KEYS_BYTES];
     bool is_watching; /* the core waits for on_wake */
     bool is_blocked;  /* a blocking move is out */
-    struct span *items;
-    size_t item_cap;
-    const char **argv;
-    size_t *argv_len;
+    struct redis_items items;
+    struct redis_command command;
     struct carrier_stats stats;
     unsigned open_handles;
     void *closed_owner;
@@ -70,65 +69,6 @@ static void complete(struct carrier_redis *r, struct carrier_req *req)
     req->on_done(req);
 }
 
-static bool items_fit(struct carrier_redis *r, size_t n)
-{
-    struct span *items;
-
-    if (n <= r->item_cap)
-        return true;
-    items = realloc(r->items, n * sizeof(*items));
-    if (items == NULL)
-        return false;
-    r->items = items;
-    r->item_cap = n;
-    return true;
-}
-
-static int read_array(struct carrier_redis *r, struct carrier_req *req, const redisReply *reply)
-{
-    if (!items_fit(r, reply->elements))
-        return JM_ENOMEM;
-    for (size_t i = 0; i < reply->elements; i++) {
-        const redisReply *element = reply->element[i];
-
-        if (element->type != REDIS_REPLY_STRING)
-            return JM_EREFUSED;
-        r->items[i] = span_of(element->str, element->len);
-    }
-    req->items = r->items;
-    req->item_count = reply->elements;
-    return 0;
-}
-
-/* The list that is to be taken does not exist: for us an answer, for Redis an error. */
-static bool is_no_key(const struct carrier_req *req, const redisReply *reply)
-{
-    return req->verb == CARRIER_TAKE && strcmp(reply->str, "ERR no such key") == 0;
-}
-
-static int read_reply(struct carrier_redis *r, struct carrier_req *req, const redisReply *reply)
-{
-    if (reply == NULL)
-        return JM_EUNKNOWN;
-    switch (reply->type) {
-    case REDIS_REPLY_INTEGER:
-        req->number = reply->integer;
-        return 0;
-    case REDIS_REPLY_ARRAY:
-        return read_array(r, req, reply);
-    case REDIS_REPLY_STATUS:
-        return 0;
-    case REDIS_REPLY_ERROR:
-        req->number = -1;
-        if (is_no_key(req, reply))
-            return 0;
-        log_warn("Redis refused a command on %s: %s", req->key, reply->str);
-        return JM_EREFUSED;
-    default:
-        return JM_EREFUSED;
-    }
-}
-
 static void on_reply(redisAsyncContext *ac, void *reply, void *data)
 {
     struct carrier_req *req = data;
@@ -137,7 +77,7 @@ static void on_reply(redisAsyncContext *ac, void *reply, void *data)
 
     if (reply == NULL)
         link->is_up = false; /* nothing more can be sent on it */
-    req->status = read_reply(r, req, reply);
+    req->status = redis_reply_read(&r->items, req, reply);
     complete(r, req);
 }
 
@@ -166,145 +106,29 @@ static void on_first_reply(redisAsyncContext *ac, void *reply, void *data)
     }
 }
 
-/* INFO answers lines "name:value\r\n". */
-static struct span find_run_id(const redisReply *info)
-{
-    const char *at = strstr(info->str, "run_id:");
-
-    if (at == NULL)
-        return span_of("", 0);
-    at += strlen("run_id:");
-    return span_of(at, strcspn(at, "\r\n"));
-}
-
 static void on_second_reply(redisAsyncContext *ac, void *reply, void *data)
 {
     struct carrier_req *req = data;
     struct redis_link *link = ac->data;
     struct carrier_redis *r = link->owner;
-    const redisReply *answer = reply;
 
     assert(r->half == req);
     r->half = NULL;
-    if (r->half_status == 0 && answer != NULL && answer->type == REDIS_REPLY_STRING &&
-        req->verb == CARRIER_EPOCH && items_fit(r, 2)) {
-        r->items[0] = span_of_str(r->epoch);
-        r->items[1] = find_run_id(answer);
-        req->items = r->items;
-        req->item_count = 2;
-        complete(r, req);
-        return;
-    }
-    if (answer == NULL)
+    if (reply == NULL)
         link->is_up = false;
-    req->status = r->half_status != 0 ? r->half_status : read_reply(r, req, answer);
+    if (r->half_status != 0)
+        req->status = r->half_status;
+    else if (req->verb == CARRIER_EPOCH)
+        req->status = redis_reply_read_epoch(&r->items, req, r->epoch, reply);
+    else
+        req->status = redis_reply_read(&r->items, req, reply);
     complete(r, req);
 }
 
-/* ---- commands ---- */
+/* ---- requests ---- */
 
-struct command {
-    struct carrier_redis *r;
-    size_t argc;
-};
-
-static void add(struct command *c, const void *bytes, size_t len)
-{
-    assert(c->argc < ARGS_MAX);
-    c->r->argv[c->argc] = bytes;
-    c->r->argv_len[c->argc++] = len;
-}
-
-static void add_str(struct command *c, const char *text)
-{
-    add(c, text, strlen(text));
-}
-
-static void add_values(struct command *c, const struct carrier_req *req)
-{
-    for (size_t i = 0; i < req->value_count; i++)
-        add(c, req->values[i].data, req->values[i].len);
-}
-
-static int send_command(struct command *c, redis_reply_cb reply, struct carrier_req *req)
-{
-    return redis_link_send(&c->r->commands, reply, req, c->argc, c->r->argv, c->r->argv_len);
-}
-
-static int send_words(struct carrier_redis *r, redis_reply_cb reply, struct carrier_req *req,
-                      const char *const *words, bool has_values)
-{
-    struct command c = {.r = r};
-
-    for (; *words != NULL; words++)
-        add_str(&c, *words);
-    if (has_values)
-        add_values(&c, req);
-    return send_command(&c, reply, req);
-}
-
-#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
-
-static int send_range(struct carrier_redis *r, struct carrier_req *req)
-{
-    char first[NUMBER_BYTES], last[NUMBER_BYTES];
-
-    snprintf(first, sizeof(first), "%lld", (long long)req->first);
-    snprintf(last, sizeof(last), "%lld", (long long)req->last);
-    return send_words(r, on_reply, req, WORDS("LRANGE", req->key, first, last), false);
-}
-
-static int send_order(struct carrier_redis *r, struct carrier_req *req)
-{
-    char last[NUMBER_BYTES];
-    int status = send_words(r, on_first_reply, req, WORDS("LPUSH", req->key), true);
-
-    snprintf(last, sizeof(last), "%lld", (long long)req->last);
-    if (status != 0)
-        return status;
-    return send_words(r, on_second_reply, req, WORDS("LTRIM", req->key, "0", last), false);
-}
-
-static int send_epoch(struct carrier_redis *r, struct carrier_req *req)
-{
-    struct command c = {.r = r};
-    int status;
-
-    add_str(&c, "SET");
-    add_str(&c, req->key);
-    add_values(&c, req);
-    add_str(&c, "NX");
-    add_str(&c, "GET");
-    status = send_command(&c, on_first_reply, req);
-    if (status != 0)
-        return status;
-    return send_words(r, on_second_reply, req, WORDS("INFO", "server"), false);
-}
-
-static int send_verb(struct carrier_redis *r, struct carrier_req *req)
-{
-    switch (req->verb) {
-    case CARRIER_PUSH:
-        return send_words(r, on_reply, req, WORDS("LPUSH", req->key), true);
-    case CARRIER_RECALL:
-        return send_words(r, on_reply, req, WORDS("LREM", req->key, "1"), true);
-    case CARRIER_TAKE:
-        return send_words(r, on_reply, req, WORDS("RENAMENX", req->key, req->other), false);
-    case CARRIER_READ:
-        return send_range(r, req);
-    case CARRIER_REMOVE:
-        return send_words(r, on_reply, req, WORDS("UNLINK", req->key), false);
-    case CARRIER_HOSTS:
-        return send_words(r, on_reply, req, WORDS("HGETALL", KEYS_HOSTS), false);
-    case CARRIER_FORGET:
-        return send_words(r, on_reply, req, WORDS("HDEL", KEYS_HOSTS), true);
-    case CARRIER_ORDER:
-        return send_order(r, req);
-    case CARRIER_EPOCH:
-        return send_epoch(r, req);
-    }
-    return JM_EINVAL;
-}
+static const struct redis_callbacks callbacks = {
+    .on_reply = on_reply, .on_first = on_first_reply, .on_second = on_second_reply};
 
 static void redis_send(struct carrier *carrier, struct carrier_req *req)
 {
@@ -316,7 +140,7 @@ static void redis_send(struct carrier *carrier, struct carrier_req *req)
     req->item_count = 0;
     req->sent_ns = clock_mono_ns(clock_real());
     list_push_back(&r->sent, &req->link);
-    if (send_verb(r, req) == 0)
+    if (redis_command_send(&r->command, &r->commands, req, &callbacks) == 0)
         return;
     req->status = JM_ECARRIER;
     list_remove(&req->link);
@@ -385,19 +209,11 @@ static void on_moved(redisAsyncContext *ac, void *reply, void *data)
 /* Moves the oldest entry to where it is: nothing changes, and it blocks while there is none. */
 static void block(struct carrier_redis *r)
 {
-    char seconds[NUMBER_BYTES];
-    struct command c = {.r = r};
-
     if (r->is_blocked)
         return;
-    snprintf(seconds, sizeof(seconds), "%d", WATCH_SECONDS);
-    add_str(&c, "BLMOVE");
-    add_str(&c, r->watched_key);
-    add_str(&c, r->watched_key);
-    add_str(&c, "RIGHT");
-    add_str(&c, "RIGHT");
-    add_str(&c, seconds);
-    if (redis_link_send(&r->watch, on_moved, r, c.argc, r->argv, r->argv_len) == 0)
+    if (redis_command_send_words(&r->command, &r->watch, on_moved, r,
+                                 REDIS_WORDS("BLMOVE", r->watched_key, r->watched_key, "RIGHT",
+                                             "RIGHT", WATCH_SECONDS)) == 0)
         r->is_blocked = true;
     else
         ring_later(r);
@@ -461,13 +277,10 @@ static void on_policy(redisAsyncContext *ac, void *reply, void *data)
 static void on_commands_up(struct redis_link *l)
 {
     struct carrier_redis *r = l->owner;
-    static const char *const words[] = {"CONFIG", "GET", "maxmemory-policy"};
-    struct command c = {.r = r};
 
     r->stats.links++;
-    for (size_t i = 0; i < JM_COUNT_OF(words); i++)
-        add_str(&c, words[i]);
-    if (redis_link_send(l, on_policy, NULL, c.argc, r->argv, r->argv_len) == 0)
+    if (redis_command_send_words(&r->command, l, on_policy, NULL,
+                                 REDIS_WORDS("CONFIG", "GET", "maxmemory-policy")) == 0)
         r->carrier.on_link(r->carrier.owner, true);
 }
 
@@ -481,9 +294,8 @@ static void on_commands_down(struct redis_link *l)
 
 static void free_carrier(struct carrier_redis *r)
 {
-    free(r->items);
-    free(r->argv);
-    free(r->argv_len);
+    redis_items_done(&r->items);
+    redis_command_done(&r->command);
     free(r);
 }
 
@@ -547,11 +359,9 @@ int carrier_redis_open(uv_loop_t *loop, const char *address, struct carrier_redi
     list_init(&r->failed);
     r->carrier.send = redis_send;
     r->carrier.watch = redis_watch;
-    r->argv = calloc(ARGS_MAX, sizeof(*r->argv));
-    r->argv_len = calloc(ARGS_MAX, sizeof(*r->argv_len));
     status = redis_address_parse(address, &r->address);
-    if (status == 0 && (r->argv == NULL || r->argv_len == NULL))
-        status = JM_ENOMEM;
+    if (status == 0)
+        status = redis_command_init(&r->command);
     if (status == 0)
         status = init_handles(r);
     if (status != 0) {

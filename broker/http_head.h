@@ -86,8 +86,8 @@ enum http_problem {
 #undef X
 };
 
-/* JM_E… of a problem (0 for HTTP_FINE), its sentence without a full stop, and the limit that was met
- * (0: none). */
+/* JM_E… of a problem (0 for HTTP_FINE), its sentence without a full stop, and the limit that was
+ * met (0: none). */
 int http_head_error(enum http_problem problem);
 const char *http_head_words(enum http_problem problem);
 uint64_t http_head_limit(enum http_problem problem);

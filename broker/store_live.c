@@ -97,7 +97,7 @@ int store_live_end(struct store *s, const struct store_live *live, const struct 
 int store_end_get(struct store *s, uint64_t id, enum job_state *ret_state, uint32_t *ret_attempt)
 {
     struct store_query q = store_use(s, SQL_END_GET);
-    bool found;
+    bool found = false;
     int rc;
 
     store_query_put_int(&q, (int64_t)id);

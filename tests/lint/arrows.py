@@ -22,7 +22,7 @@ PARTS = {
 # A header of a library (pattern), and the files that may include it.
 LIBRARIES = {
     "sqlite3.h": ["broker/store*.[ch]", "broker/reader*.[ch]"],
-    "hiredis/*": ["broker/carrier_redis.c", "worker/redis.c"],
+    "hiredis/*": ["broker/carrier_redis.c", "broker/redis_*.c", "worker/redis.c"],
     "hiredis.h": [],
     "uv.h": ["broker/*", "worker/*", "client/*"],
     "curl/*": ["client/*"],
@@ -34,18 +34,19 @@ LIBRARIES = {
 # JSON is at the edge: these turn JSON into msgpack and back, and nothing behind them sees it.
 JSON_EDGE = {
     "lib": ["lib/json*.[ch]"],
-    "broker": ["broker/edge*.[ch]"],
+    "broker": ["broker/body.[ch]"],
 }
 
 # Connections to clients are read and written in two files of the broker.
-STREAM_FILES = ["broker/http_conn.c", "broker/http_conn.h", "broker/http_server.c",
+STREAM_FILES = ["broker/http_listen.c", "broker/http_conn.c", "broker/http_conn.h", "broker/http_server.c",
                 "broker/http_server.h"]
 STREAMS = re.compile(r"\b(uv_(?:read_start|read_stop|write2?|try_write2?|listen|accept|shutdown|"
                      r"stream_\w+|tcp_\w+|pipe_\w+|write_t|shutdown_t|connect_t))\b")
 
 # The core runs in the simulation, which has no loop, no threads and no clock but its own.
 CORE = ["broker/core*.c", "broker/dispatch*.c", "broker/results*.c", "broker/hosts*.c",
-        "broker/window*.c", "broker/waiters*.c"]
+        "broker/window*.c", "broker/waiters*.c", "broker/queues*.c", "broker/ids*.c",
+        "broker/lost*.c", "broker/schedule*.c", "broker/verdict*.c", "broker/backoff*.c"]
 CORE_FORBIDS = re.compile(r"\b(uv_\w+|pthread_\w+|clock_gettime|clock_real|gettimeofday|"
                           r"usleep|nanosleep|time(?=\())\b")
 CORE_FORBIDS_HEADERS = ["uv.h", "pthread.h", "sys/time.h"]

@@ -1,0 +1,159 @@
+/*
+ * dispatch_push.c: outboxes to Redis, many jobs in one command; and what Redis surely does not have
+ * back to the backlog.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/core.h"
+#include "broker/dispatch_inside.h"
+#include "schema/errors.h"
+
+/* ---- back to the backlog ---- */
+
+struct back {
+    struct store_put_back op;
+    struct dispatch *dispatch;
+    struct list jobs;
+    struct store_ref refs[];
+};
+
+static void on_put_back(struct store_op *op)
+{
+    struct back *b = JM_CONTAINER_OF(op, struct back, op.op);
+    struct list *node;
+
+    if (op->status != 0)
+        dispatch_pause_until(b->dispatch, &b->dispatch->returns_refused_until_ms);
+    while ((node = list_pop_front(&b->jobs)) != NULL) {
+        struct dispatch_job *job = LIST_ENTRY(node, struct dispatch_job, in_batch);
+
+        if (op->status == 0)
+            dispatch_job_remove(b->dispatch, job);
+        else
+            dispatch_to_outbox(b->dispatch,
+                               job); /* the disk is full: they keep their places and wait here */
+    }
+    free(b);
+}
+
+/* Takes up to BATCH_JOBS of `jobs`, all surely not in Redis. Without memory they stay where they
+ * are, and the next turn tries again. */
+static bool put_back_some(struct dispatch *d, struct list *jobs)
+{
+    struct back *b = calloc(1, sizeof(*b) + BATCH_JOBS * sizeof(struct store_ref));
+
+    if (b == NULL)
+        return false;
+    list_init(&b->jobs);
+    while (!list_is_empty(jobs) && b->op.count < BATCH_JOBS) {
+        struct dispatch_job *job = LIST_ENTRY(list_pop_front(jobs), struct dispatch_job, in_batch);
+
+        job->place = DISPATCH_RETURNING;
+        list_push_back(&b->jobs, &job->in_batch);
+        b->refs[b->op.count++] = (struct store_ref){.id = job->id, .attempt = job->attempt};
+    }
+    b->dispatch = d;
+    b->op.jobs = b->refs;
+    b->op.op = (struct store_op){
+        .kind = STORE_PUT_BACK, .on_done = on_put_back, .bytes = 64 * b->op.count};
+    list_init(&b->op.op.link);
+    runner_submit(d->core->seams.runner, &b->op.op);
+    return true;
+}
+
+void dispatch_put_back(struct dispatch *d, struct list *jobs)
+{
+    while (!list_is_empty(jobs) && put_back_some(d, jobs))
+        continue;
+}
+
+/* ---- push ---- */
+
+struct push {
+    struct carrier_req req;
+    struct dispatch *dispatch;
+    struct queue *queue;
+    struct list jobs;
+    struct span values[];
+};
+
+/* Sorts the jobs of an answered push: those that ended meanwhile go, the others are out, or, if
+ * `is_sent` is false, go back. */
+static void settle_push(struct push *p, bool is_sent)
+{
+    struct list *node;
+
+    while ((node = list_pop_front(&p->jobs)) != NULL) {
+        struct dispatch_job *job = LIST_ENTRY(node, struct dispatch_job, in_batch);
+
+        if (job->place == DISPATCH_GONE)
+            free(job);
+        else if (is_sent)
+            job->place = DISPATCH_OUT;
+        else
+            dispatch_to_outbox(
+                p->dispatch, job); /* dispatch_turn takes it from there to the backlog, in order */
+    }
+}
+
+static void on_pushed(struct carrier_req *req)
+{
+    struct push *p = JM_CONTAINER_OF(req, struct push, req);
+    struct dispatch *d = p->dispatch;
+
+    switch (req->status) {
+    case 0:
+        d->stats.pushed += req->value_count;
+        if ((size_t)req->number <= req->value_count && dispatch_has_backlog(p->queue))
+            window_on_starved(&p->queue->window);
+        settle_push(p, true);
+        break;
+    case JM_EUNKNOWN:
+        d->stats.unknown_pushes += req->value_count;
+        settle_push(p, true);
+        break;
+    default: /* refused, or never sent */
+        d->stats.refused += req->value_count;
+        dispatch_pause_until(d, &d->refused_until_ms);
+        settle_push(p, false);
+        break;
+    }
+    dispatch_mark(d, p->queue);
+    free(p);
+}
+
+static bool push_some(struct dispatch *d, struct queue *q)
+{
+    struct push *p = calloc(1, sizeof(*p) + BATCH_JOBS * sizeof(struct span));
+    size_t bytes = 0;
+
+    if (p == NULL)
+        return false;
+    list_init(&p->jobs);
+    while (!list_is_empty(&q->outbox) && p->req.value_count < BATCH_JOBS && bytes < BATCH_BYTES) {
+        struct dispatch_job *job =
+            LIST_ENTRY(list_pop_front(&q->outbox), struct dispatch_job, in_batch);
+
+        job->place = DISPATCH_PUSHING;
+        job->pushed_ms = dispatch_now_ms(d);
+        list_push_back(&p->jobs, &job->in_batch);
+        p->values[p->req.value_count++] = span_of(job->frame, job->frame_len);
+        bytes += job->frame_len;
+    }
+    p->dispatch = d;
+    p->queue = q;
+    p->req.verb = CARRIER_PUSH;
+    memcpy(p->req.key, q->key, sizeof(p->req.key));
+    p->req.values = p->values;
+    p->req.on_done = on_pushed;
+    list_init(&p->req.link);
+    carrier_send(d->core->seams.carrier, &p->req);
+    return true;
+}
+
+void dispatch_push_outbox(struct dispatch *d, struct queue *q)
+{
+    while (!list_is_empty(&q->outbox) && push_some(d, q))
+        continue;
+}
