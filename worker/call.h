@@ -1,0 +1,52 @@
+/*
+ * call.h: one run of a task, as the child keeps it: what goes in, and how it ended. task.h is the
+ * task's view of it.
+ */
+#ifndef WORKER_CALL_H
+#define WORKER_CALL_H
+
+#include <msgpack.h>
+#include <sys/resource.h>
+
+#include "lib/buf.h"
+#include "schema/limits.h"
+#include "schema/wire.h"
+#include "worker/task.h"
+
+enum call_outcome { CALL_SUCCEEDED, CALL_FAILED, CALL_CRASHED };
+
+struct task_call {
+    const struct wire_job *job;
+    const char *file_root;
+    char name[JM_TASK_NAME_BYTES + 1];
+
+    enum call_outcome outcome;
+    struct buf result; /* msgpack; empty means nil */
+    msgpack_packer packer;
+    char code[JM_TASK_NAME_BYTES + 1];
+    char message[JM_ERROR_MESSAGE_BYTES];
+
+    /* What a program left behind besides. */
+    struct buf stderr_tail;
+    struct rusage usage;
+    int signal;
+    int exit_status;
+};
+
+void call_init(struct task_call *call);
+void call_done(struct task_call *call);
+
+/* Prepares the call for another job, which it borrows. */
+void call_open(struct task_call *call, const struct wire_job *job, const char *file_root);
+
+/* Runs a native task and judges what it left. */
+void call_run(struct task_call *call, const struct task *task);
+
+/* Checks that a successful call's result is one whole msgpack value within the limit, else fails
+ * it. */
+void call_check_result(struct task_call *call);
+
+/* The event that tells the end; its spans borrow from the call. The caller adds who and when. */
+void call_describe(const struct task_call *call, struct wire_event *ret_event);
+
+#endif

@@ -1,0 +1,514 @@
+/*
+ * child.c: one turn of the loop is
+ *
+ *     put LPUSH of the ends that are not published ── put BLMPOP ── one write ── wait for both
+ *     ── mark what was claimed in shared memory ── for each job: begin, run, end
+ *
+ * Rules of the order: a job is marked CLAIMED before `is_claiming` goes off, so that the parent
+ * never sees a child that neither claims nor holds what it claimed. An end is in shared memory
+ * before the job's word says DONE. A word becomes FREE only when Redis has confirmed the end. While
+ * an end cannot be published nothing runs and nothing is claimed; what is claimed already waits.
+ */
+#include "worker/child.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/mp.h"
+#include "schema/errors.h"
+#include "schema/keys.h"
+#include "schema/wire.h"
+#include "worker/call.h"
+#include "worker/pace.h"
+#include "worker/program.h"
+#include "worker/redis.h"
+#include "worker/registry.h"
+#include "worker/shm.h"
+
+enum {
+    CHILD_BLOCK_MS = 2000,
+    CHILD_ANSWER_MS = 5000, /* how long Redis may take beyond that */
+    CHILD_BACKOFF_FIRST_MS = 20,
+    CHILD_BACKOFF_LAST_MS = 1000,
+    CHILD_PAUSE_MS = 20, /* while the parent's heartbeat is not young */
+};
+
+#define CHILD_END_WAITS_NS UINT64_C(2000000) /* an end waits that long for company */
+#define CHILD_BEAT_AGE_NS (UINT64_C(1000000) * JM_LEASE_MS / 3)
+
+/* One job of the claim at hand. */
+struct claimed {
+    uint64_t position;
+    struct wire_job job;
+    bool is_bad; /* only node, id and attempt could be read */
+};
+
+/* One end on its way. */
+struct end {
+    uint64_t position;
+    uint32_t node;
+    struct span frame;
+};
+
+struct child {
+    struct shm *shm;
+    struct redis_address address;
+    struct redis_pipe *pipe; /* NULL while there is no connection */
+    struct registry registry;
+    char keys[CHILD_QUEUES][KEYS_BYTES];
+    const char *key_list[CHILD_QUEUES];
+    size_t key_count;
+    struct pace pace;
+    struct task_call call;
+    struct buf frame;      /* the last end, encoded */
+    uint32_t out_len;      /* bytes of shm->out in use */
+    uint64_t first_end_ns; /* of the oldest unpublished end; 0: there is none */
+    unsigned backoff_ms;
+
+    struct claimed claimed[JM_CLAIM_JOBS];
+    size_t claimed_count;
+
+    struct end ends[SHM_JOBS]; /* put into the pipe and not confirmed */
+    size_t end_count;
+    size_t push_count; /* commands that carry them */
+};
+
+static uint64_t now_ns(void)
+{
+    return clock_mono_ns(clock_real());
+}
+
+static void sleep_ms(unsigned ms)
+{
+    struct timespec rest = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+
+    while (nanosleep(&rest, &rest) != 0 && errno == EINTR)
+        continue;
+}
+
+/* ---- the connection ---- */
+
+static void drop_pipe(struct child *child)
+{
+    atomic_store(&child->shm->client_id, 0);
+    redis_pipe_close(child->pipe);
+    child->pipe = NULL;
+}
+
+/* Something went wrong with Redis: told once per outage, and waited for. */
+static void back_off(struct child *child, const char *what, const char *words)
+{
+    if (child->backoff_ms == CHILD_BACKOFF_FIRST_MS)
+        log_warn("%s: %s", what, words);
+    sleep_ms(child->backoff_ms);
+    child->backoff_ms *= 2;
+    if (child->backoff_ms > CHILD_BACKOFF_LAST_MS)
+        child->backoff_ms = CHILD_BACKOFF_LAST_MS;
+}
+
+static bool connect_pipe(struct child *child)
+{
+    uint64_t id = 0;
+
+    if (child->pipe != NULL)
+        return true;
+    if (redis_pipe_open(&child->address, CHILD_BLOCK_MS + CHILD_ANSWER_MS, &child->pipe) != 0) {
+        back_off(child, "cannot connect to Redis", child->shm->conf.redis);
+        return false;
+    }
+    if (redis_pipe_client_id(child->pipe, &id) != 0) {
+        back_off(child, "Redis does not serve", redis_pipe_error(child->pipe));
+        drop_pipe(child);
+        return false;
+    }
+    atomic_store(&child->shm->client_id, id);
+    return true;
+}
+
+/* ---- publishing ---- */
+
+/* What is over and not published, into child->ends. What the parent has taken is freed instead. */
+static void collect_ends(struct child *child)
+{
+    uint64_t tail, head;
+    struct shm_held held;
+
+    child->end_count = 0;
+    shm_range(child->shm, &tail, &head);
+    for (uint64_t at = tail; at != head; at++) {
+        if (!shm_peek(child->shm, at, &held) || held.state == SHM_CLAIMED ||
+            held.state == SHM_BEGUN)
+            continue;
+        if (!shm_send(child->shm, at)) {
+            shm_free(child->shm, at);
+            continue;
+        }
+        child->ends[child->end_count++] = (struct end){
+            .position = at,
+            .node = held.node,
+            .frame = held.out.len > 0 ? held.out : buf_span(&child->frame),
+        };
+    }
+}
+
+/* One LPUSH with all ends for the node of ends[from], which are moved together. Returns where the
+ * next node's begin. */
+static size_t put_node(struct child *child, size_t from, int *ret_error)
+{
+    struct span frames[JM_CLAIM_JOBS];
+    char key[KEYS_BYTES];
+    uint32_t node = child->ends[from].node;
+    size_t to = from;
+
+    for (size_t i = from; i < child->end_count && to - from < JM_CLAIM_JOBS; i++) {
+        struct end end = child->ends[i];
+
+        if (end.node != node)
+            continue;
+        child->ends[i] = child->ends[to];
+        child->ends[to] = end;
+        frames[to++ - from] = end.frame;
+    }
+    keys_results(key, node);
+    *ret_error = redis_pipe_put_push(child->pipe, key, frames, to - from);
+    child->push_count++;
+    return to;
+}
+
+static int put_ends(struct child *child)
+{
+    int error = 0;
+
+    child->push_count = 0;
+    collect_ends(child);
+    for (size_t at = 0; at < child->end_count && error == 0;)
+        at = put_node(child, at, &error);
+    return error;
+}
+
+/* Waits for the answers to all that put_ends has put; frees the words if all are good. */
+static int wait_ends(struct child *child)
+{
+    int result = 0;
+
+    for (size_t i = 0; i < child->push_count; i++) {
+        int error = redis_pipe_wait_push(child->pipe);
+
+        if (error == JM_EUNKNOWN)
+            return error;
+        if (error != 0)
+            result = error;
+    }
+    if (result != 0)
+        return result;
+    for (size_t i = 0; i < child->end_count; i++)
+        shm_free(child->shm, child->ends[i].position);
+    child->end_count = 0;
+    child->out_len = 0;
+    child->first_end_ns = 0;
+    return 0;
+}
+
+/* Publishes, again and again, until it is done. Publishing twice does no harm: the broker drops an
+ * end that it has. */
+static void publish(struct child *child)
+{
+    for (;;) {
+        int error;
+
+        if (!connect_pipe(child))
+            continue;
+        error = put_ends(child);
+        if (error == 0)
+            error = wait_ends(child);
+        if (error == 0)
+            break;
+        back_off(child, "cannot publish results", redis_pipe_error(child->pipe));
+        if (error != JM_EREFUSED)
+            drop_pipe(child);
+    }
+    child->backoff_ms = CHILD_BACKOFF_FIRST_MS;
+}
+
+/* ---- running ---- */
+
+static void wake_parent(struct child *child, enum shm_watch lowest)
+{
+    uint32_t watch;
+
+    (void)atomic_fetch_add(&child->shm->steps, 1);
+    watch = atomic_load(&child->shm->watch);
+    if (watch < (uint32_t)lowest)
+        return;
+    /* Woken once: until it has looked it needs no second byte. */
+    if (!atomic_compare_exchange_strong(&child->shm->watch, &watch, SHM_WATCH_ALL))
+        return;
+    if (write(CHILD_WAKE_FD, "", 1) < 0 && errno != EAGAIN)
+        log_warn("cannot wake the parent: %s", strerror(errno));
+}
+
+static void run_task(struct child *child, const struct claimed *claimed)
+{
+    struct task_call *call = &child->call;
+    const struct task *task = registry_find(&child->registry, claimed->job.task);
+    char file[REGISTRY_FILE_BYTES];
+
+    if (claimed->is_bad)
+        (void)task_fail(call, errors_code(JM_EWIRE), "the worker cannot decode the job's message");
+    else if (task != NULL)
+        call_run(call, task);
+    else if (registry_find_program(&child->registry, call->name, file))
+        program_run(call, child->registry.tasks_dir, file);
+    else
+        (void)task_fail(call, errors_code(JM_ETASKUNKNOWN), "there is no task '%s' here",
+                        call->name);
+}
+
+static void encode_end(struct child *child, uint64_t begun_ns, int64_t begun_at_ms, uint64_t end_ns)
+{
+    const struct shm_conf *conf = &child->shm->conf;
+    struct wire_event event;
+
+    call_describe(&child->call, &event);
+    event.host = conf->host;
+    event.slot = conf->slot;
+    event.pid = (uint32_t)getpid();
+    event.begun_at_ms = begun_at_ms;
+    event.run_us = (end_ns - begun_ns) / 1000;
+    buf_shrink(&child->frame, SHM_OUT_BYTES);
+    wire_encode_event(&child->frame, &event);
+    if (buf_has_failed(&child->frame)) {
+        log_error("no memory for a result");
+        abort(); /* the parent tells the crash; to go on would lose the job */
+    }
+}
+
+/* Puts the end into shared memory, making room first if it must. */
+static void keep_end(struct child *child, uint64_t position, uint64_t end_ns)
+{
+    uint32_t len = (uint32_t)child->frame.len;
+
+    if (child->frame.len > SHM_OUT_BYTES) {
+        if (child->first_end_ns != 0)
+            publish(child);
+        shm_end(child->shm, position, 0, 0);
+        publish(child);
+        return;
+    }
+    if (child->out_len + len > SHM_OUT_BYTES)
+        publish(child);
+    memcpy(child->shm->out + child->out_len, child->frame.data, len);
+    shm_end(child->shm, position, child->out_len, len);
+    child->out_len += len;
+    if (child->first_end_ns == 0)
+        child->first_end_ns = end_ns;
+}
+
+static void run_one(struct child *child, const struct claimed *claimed)
+{
+    uint64_t begun_ns = now_ns(), end_ns;
+    int64_t begun_at_ms;
+
+    if (child->first_end_ns != 0 && begun_ns - child->first_end_ns >= CHILD_END_WAITS_NS) {
+        publish(child);
+        begun_ns = now_ns();
+    }
+    begun_at_ms = clock_wall_ms(clock_real());
+    call_open(&child->call, &claimed->job,
+              child->shm->conf.file_root[0] != '\0' ? child->shm->conf.file_root : NULL);
+    if (!shm_begin(child->shm, claimed->position, begun_ns, begun_at_ms)) {
+        shm_free(child->shm, claimed->position); /* taken back by the parent */
+        return;
+    }
+    wake_parent(child, SHM_WATCH_NONE);
+    run_task(child, claimed);
+    end_ns = now_ns();
+    pace_note(&child->pace, end_ns - begun_ns);
+    encode_end(child, begun_ns, begun_at_ms, end_ns);
+    keep_end(child, claimed->position, end_ns);
+}
+
+/* ---- claiming ---- */
+
+/* What can be read of a frame that cannot be decoded: enough to fail the job rather than lose it
+ * again and again. The numbers are those of wire.h's job message, which never change. */
+static bool read_identity(struct span frame, struct wire_job *ret_job)
+{
+    struct mp_cursor c;
+    struct span value;
+    uint64_t key, numbers[4] = {0};
+    uint32_t count;
+
+    mp_open(&c, frame);
+    if (!mp_next_map(&c, &count))
+        return false;
+    while (count-- > 0) {
+        bool is_known = mp_next_uint(&c, UINT64_MAX, &key) && key >= 1 && key <= 3;
+
+        if (is_known && mp_next_uint(&c, UINT64_MAX, &numbers[key]))
+            continue;
+        if (!mp_skip(&c, JM_JSON_DEPTH, &value))
+            break;
+    }
+    if (numbers[1] >= JM_NODES || numbers[2] == 0 || numbers[2] > INT64_MAX || numbers[3] == 0 ||
+        numbers[3] > UINT32_MAX)
+        return false;
+    *ret_job = (struct wire_job){
+        .node = (uint32_t)numbers[1], .id = numbers[2], .attempt = (uint32_t)numbers[3]};
+    return true;
+}
+
+static void keep_frame(struct child *child, struct span frame)
+{
+    struct claimed *claimed = &child->claimed[child->claimed_count];
+    struct wire_job *job = &claimed->job;
+
+    *claimed = (struct claimed){0};
+    if (wire_decode_job(frame, job) != 0) {
+        (void)atomic_fetch_add(&child->shm->bad_frames, 1);
+        claimed->is_bad = read_identity(frame, job);
+        log_error("a message of %zu bytes cannot be decoded%s", frame.len,
+                  claimed->is_bad ? "; its job fails" : " and is dropped");
+        if (!claimed->is_bad)
+            return;
+    }
+    if (job->timeout_ms == 0)
+        job->timeout_ms = JM_TIMEOUT_DEFAULT_MS;
+    claimed->position =
+        shm_claim(child->shm, job->node, job->id, job->attempt, job->timeout_ms, job->grace_ms);
+    child->claimed_count++;
+}
+
+static void mark_claimed(struct child *child, const struct redis_claim *claim)
+{
+    child->claimed_count = 0;
+    for (size_t i = 0; i < claim->count && i < JM_CLAIM_JOBS; i++)
+        keep_frame(child, redis_claim_frame(claim, i));
+    if (claim->count > 0)
+        (void)atomic_fetch_add(&child->shm->claims, 1);
+    if (child->claimed_count > 1)
+        wake_parent(child, SHM_WATCH_BEGUN);
+}
+
+/* The flag goes up before the look at is_draining and the parent looks the other way round: one of
+ * the two sees the other. */
+static bool may_claim(struct child *child)
+{
+    uint64_t beat_ns;
+
+    atomic_store(&child->shm->is_claiming, 1);
+    beat_ns = atomic_load(&child->shm->beat_ns);
+    if (atomic_load(&child->shm->is_draining) == 0 && beat_ns != 0 &&
+        now_ns() - beat_ns < CHILD_BEAT_AGE_NS)
+        return true;
+    atomic_store(&child->shm->is_claiming, 0);
+    return false;
+}
+
+/* Publishes and claims in one write. Returns what failed; claimed jobs are marked all the same. */
+static int exchange(struct child *child, bool is_claiming, struct redis_claim *ret_claim)
+{
+    int error = put_ends(child), claim_error = 0;
+
+    if (error == 0 && is_claiming)
+        error = redis_pipe_put_claim(child->pipe, child->key_list, child->key_count,
+                                     pace_claim(&child->pace), CHILD_BLOCK_MS);
+    if (error != 0)
+        return error;
+    error = wait_ends(child);
+    if (is_claiming && error != JM_EUNKNOWN)
+        claim_error = redis_pipe_wait_claim(child->pipe, ret_claim);
+    mark_claimed(child, ret_claim);
+    return claim_error != 0 ? claim_error : error;
+}
+
+static void take_turn(struct child *child)
+{
+    struct redis_claim claim = {0};
+    bool is_claiming;
+    int error;
+
+    if (!connect_pipe(child))
+        return;
+    is_claiming = may_claim(child);
+    if (!is_claiming && child->first_end_ns == 0) {
+        sleep_ms(CHILD_PAUSE_MS);
+        return;
+    }
+    error = exchange(child, is_claiming, &claim);
+    atomic_store(&child->shm->is_claiming, 0);
+    if (error == 0) {
+        child->backoff_ms = CHILD_BACKOFF_FIRST_MS;
+    } else {
+        back_off(child, "Redis fails", redis_pipe_error(child->pipe));
+        if (error != JM_EREFUSED)
+            drop_pipe(child);
+    }
+    if (error != 0 && child->first_end_ns != 0)
+        publish(child);
+    for (size_t i = 0; i < child->claimed_count; i++)
+        run_one(child, &child->claimed[i]);
+    child->claimed_count = 0;
+    redis_claim_done(&claim);
+}
+
+/* ---- start ---- */
+
+static bool read_queues(struct child *child)
+{
+    const char *at = child->shm->conf.queues;
+
+    while (*at != '\0' && child->key_count < CHILD_QUEUES) {
+        size_t len = strcspn(at, ",");
+
+        keys_queue(child->keys[child->key_count], at, len);
+        child->key_list[child->key_count] = child->keys[child->key_count];
+        child->key_count++;
+        at += len;
+        at += *at == ',';
+    }
+    return child->key_count > 0;
+}
+
+static int open_child(struct child *child)
+{
+    const struct shm_conf *conf;
+    int error = shm_attach(CHILD_SHM_FD, &child->shm);
+
+    if (error != 0)
+        return error;
+    conf = &child->shm->conf;
+    log_setup("jobmill-worker", (enum log_level)conf->log_level);
+    child->registry =
+        (struct registry){.has_test_tasks = conf->has_test_tasks, .tasks_dir = conf->tasks_dir};
+    child->backoff_ms = CHILD_BACKOFF_FIRST_MS;
+    call_init(&child->call);
+    buf_init(&child->frame, JM_EVENT_BYTES);
+    if (!redis_parse_address(conf->redis, &child->address) || !read_queues(child))
+        return JM_EINVAL;
+    return 0;
+}
+
+int child_main(void)
+{
+    struct child *child = calloc(1, sizeof(*child));
+
+    if (child == NULL || open_child(child) != 0) {
+        fprintf(stderr, "jobmill-worker: %s is how a worker starts its own children\n",
+                CHILD_ARGUMENT);
+        free(child);
+        return 2;
+    }
+    (void)signal(SIGPIPE, SIG_IGN); /* a broken connection is an error code, not a death */
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+    for (;;)
+        take_turn(child);
+}
