@@ -8,7 +8,8 @@
 #define LAST_MS INT64_C(253402300799999)  /* 9999-12-31T23:59:59.999Z */
 
 enum {
-    MS_PER_DAY = 24 * 3600 * 1000,
+    S_PER_DAY = 24 * 3600,
+    MS_PER_DAY = S_PER_DAY * 1000,
     DAYS_PER_ERA = 146097,
     DAYS_TO_1970 = 719468, /* from 0000-03-01 */
 };
@@ -61,4 +62,130 @@ void rfc3339_format(int64_t wall_ms, char ret_text[RFC3339_BYTES])
     at = put(at, in_day / 1000 % 60, 2, '.');
     at = put(at, in_day % 1000, 3, 'Z');
     *at = '\0';
+}
+
+/* The reverse of date_of, in days since 1970. */
+static int64_t days_of(struct date d)
+{
+    int64_t year = (int64_t)d.year + 400 - (d.month <= 2); /* one era more: never negative */
+    int64_t in_year = (153 * ((d.month + 9) % 12) + 2) / 5 + d.day - 1;
+
+    return year * 365 + year / 4 - year / 100 + year / 400 + in_year -
+           (DAYS_TO_1970 + DAYS_PER_ERA);
+}
+
+struct text {
+    const uint8_t *at;
+    const uint8_t *end;
+};
+
+/* Takes one character that must be `c`; letters in either case. */
+static bool take(struct text *t, char c)
+{
+    if (t->at == t->end || (*t->at != c && (c < 'A' || *t->at != (c | 0x20))))
+        return false;
+    t->at++;
+    return true;
+}
+
+static bool take_number(struct text *t, int digits, unsigned max, unsigned *ret_number)
+{
+    unsigned number = 0;
+
+    for (int i = 0; i < digits; i++, t->at++) {
+        if (t->at == t->end || *t->at < '0' || *t->at > '9')
+            return false;
+        number = number * 10 + (unsigned)(*t->at - '0');
+    }
+    *ret_number = number;
+    return number <= max;
+}
+
+static int64_t month_days(const struct date *d)
+{
+    struct date first = {d->year, d->month, 1};
+    struct date next = {d->year + (d->month == 12), d->month % 12 + 1, 1};
+
+    return days_of(next) - days_of(first);
+}
+
+static bool take_date(struct text *t, struct date *ret_date)
+{
+    return take_number(t, 4, 9999, &ret_date->year) && take(t, '-') &&
+           take_number(t, 2, 12, &ret_date->month) && ret_date->month > 0 && take(t, '-') &&
+           take_number(t, 2, 31, &ret_date->day) && ret_date->day > 0 &&
+           ret_date->day <= month_days(ret_date);
+}
+
+/* The second may be 60. */
+static bool take_time(struct text *t, unsigned *ret_second_of_day, bool *ret_is_leap)
+{
+    unsigned hour;
+    unsigned minute;
+    unsigned second;
+
+    if (!take_number(t, 2, 23, &hour) || !take(t, ':') || !take_number(t, 2, 59, &minute) ||
+        !take(t, ':') || !take_number(t, 2, 60, &second))
+        return false;
+    *ret_second_of_day = hour * 3600 + minute * 60 + second;
+    *ret_is_leap = second == 60;
+    return true;
+}
+
+/* A point and at least one digit, or nothing. */
+static bool take_fraction(struct text *t, unsigned *ret_ms)
+{
+    unsigned weight = 100;
+    unsigned digit;
+
+    *ret_ms = 0;
+    if (!take(t, '.'))
+        return true;
+    if (!take_number(t, 1, 9, &digit))
+        return false;
+    do {
+        *ret_ms += digit * weight;
+        weight /= 10;
+    } while (take_number(t, 1, 9, &digit));
+    return true;
+}
+
+static bool take_offset(struct text *t, int64_t *ret_offset_s)
+{
+    unsigned hours;
+    unsigned minutes;
+    bool is_west;
+
+    *ret_offset_s = 0;
+    if (take(t, 'Z'))
+        return true;
+    is_west = take(t, '-');
+    if (!is_west && !take(t, '+'))
+        return false;
+    if (!take_number(t, 2, 23, &hours) || !take(t, ':') || !take_number(t, 2, 59, &minutes))
+        return false;
+    *ret_offset_s = (int64_t)(hours * 3600 + minutes * 60) * (is_west ? -1 : 1);
+    return true;
+}
+
+bool rfc3339_parse(struct span text, int64_t *ret_wall_ms)
+{
+    struct text t = {text.data, text.data};
+    struct date date;
+    unsigned second_of_day;
+    unsigned ms;
+    int64_t offset_s;
+    int64_t second;
+    bool is_leap;
+
+    if (text.len > 0)
+        t.end += text.len;
+    if (!take_date(&t, &date) || !take(&t, 'T') || !take_time(&t, &second_of_day, &is_leap) ||
+        !take_fraction(&t, &ms) || !take_offset(&t, &offset_s) || t.at != t.end)
+        return false;
+    second = days_of(date) * S_PER_DAY + second_of_day - offset_s;
+    if (is_leap && second % S_PER_DAY != 0)
+        return false;
+    *ret_wall_ms = second * 1000 + ms;
+    return true;
 }
