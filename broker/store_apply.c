@@ -129,7 +129,7 @@ static int apply_event(struct store *s, struct store_event *event)
 {
     struct store_live live;
     struct verdict v;
-    bool found;
+    bool found = false;
     int rc = store_live_get(s, event->event.id, &live, &found);
 
     event->ret_state = JOB_NONE;

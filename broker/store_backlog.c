@@ -93,7 +93,7 @@ int store_put_back(struct store *s, struct store_put_back *op, int *ret_status)
 
     for (size_t i = 0; rc == SQLITE_OK && i < op->count; i++) {
         struct store_live live;
-        bool found;
+        bool found = false;
 
         rc = store_live_get(s, op->jobs[i].id, &live, &found);
         if (rc == SQLITE_OK && found && live.job.attempt == op->jobs[i].attempt &&

@@ -103,7 +103,7 @@ int store_cancel(struct store *s, struct store_cancel *op, int *ret_status)
 {
     struct store_live live;
     struct store_end end;
-    bool found;
+    bool found = false;
     int rc = store_live_get(s, op->id, &live, &found);
 
     op->ret_was = JOB_NONE;
