@@ -1,0 +1,280 @@
+/*
+ * The store on a disk that fails: at every single change of a file in turn, at the fsync of the log
+ * or of the database, and when there is no room left. Whatever fails, what was acknowledged (run
+ * and synced without an error) is there at the next start, and nothing contradicts itself.
+ */
+#include "tests/unit/store_fixture.h"
+
+#include <sys/stat.h>
+
+#include "tests/unit/fault_vfs.h"
+
+static int setup(void **state)
+{
+    struct fixture *f = fixture_new();
+
+    fault_plan = (struct fault_plan){0};
+    f->vfs = "fault";
+    fixture_open(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fault_plan = (struct fault_plan){0};
+    return fixture_teardown(state);
+}
+
+static int submit_big(struct fixture *f, uint64_t id)
+{
+    static uint8_t args[20000] = {0xc5, 0x4e, 0x1d}; /* bin of what follows */
+    struct store_submit op = fixture_submit_of(id, "q", JOB_DISPATCHED);
+
+    op.spec.args = span_of(args, sizeof(args));
+    return fixture_run(f, &op.op, STORE_SUBMIT);
+}
+
+static int succeed(struct fixture *f, uint64_t id)
+{
+    struct store_event event = fixture_event_of(WIRE_SUCCEEDED, id, 1);
+    struct store_apply op = {.events = &event, .event_count = 1};
+
+    return fixture_run(f, &op.op, STORE_APPLY);
+}
+
+/* ---- one fault anywhere ---- */
+
+enum { TORTURE_JOBS = 4 };
+
+struct ledger {
+    bool is_submitted[TORTURE_JOBS + 1]; /* acknowledged */
+    bool is_ended[TORTURE_JOBS + 1];
+    bool is_over; /* a final error */
+};
+
+/* One operation and its sync: whether it may be acknowledged. */
+static bool acknowledge(struct fixture *f, struct ledger *ledger, int status)
+{
+    if (status == JM_EFULL)
+        return false; /* refused; the store goes on */
+    if (status != 0 || store_sync(f->store) != 0) {
+        ledger->is_over = true;
+        return false;
+    }
+    return true;
+}
+
+static void checkpoint(struct fixture *f, struct ledger *ledger, bool wait)
+{
+    int rc = store_checkpoint(f->store, wait);
+
+    assert_true(rc == 0 || rc == JM_EFULL || rc == JM_ESTORE);
+    ledger->is_over = rc == JM_ESTORE;
+}
+
+static void live_through(struct fixture *f, struct ledger *ledger)
+{
+    for (uint64_t id = 1; id <= TORTURE_JOBS && !ledger->is_over; id++) {
+        ledger->is_submitted[id] = acknowledge(f, ledger, submit_big(f, id));
+        if (!ledger->is_over)
+            checkpoint(f, ledger, id % 2 == 0);
+        if (!ledger->is_over && ledger->is_submitted[id])
+            ledger->is_ended[id] = acknowledge(f, ledger, succeed(f, id));
+    }
+    if (ledger->is_over) {
+        assert_int_equal(submit_big(f, 1000), JM_ESTORE);
+        assert_int_equal(store_sync(f->store), JM_ESTORE);
+        assert_int_equal(store_checkpoint(f->store, true), JM_ESTORE);
+        assert_true(strlen(store_last_error(f->store)) > 0);
+    }
+}
+
+static void check_ledger(struct fixture *f, const struct ledger *ledger)
+{
+    for (uint64_t id = 1; id <= TORTURE_JOBS; id++) {
+        struct job_view job;
+        int rc = reader_get(fixture_reader(f), id, true, &job);
+
+        assert_true(rc == 0 || rc == JM_ENOJOB);
+        if (ledger->is_submitted[id])
+            assert_int_equal(rc, 0);
+        if (ledger->is_ended[id])
+            assert_int_equal(job.state, JOB_SUCCEEDED);
+    }
+    fixture_check_counts(f);
+}
+
+/* Returns whether the fault was reached: if not, there are no more changes to fail. */
+static bool torture(int fail_at, int code)
+{
+    struct fixture *f = fixture_new();
+    struct ledger ledger = {{0}, {0}, false};
+    char sentence[256] = "";
+    bool is_hit;
+    int rc;
+
+    fault_plan = (struct fault_plan){.fail_at = fail_at, .code = code};
+    f->vfs = "fault";
+    rc = fixture_try_open(f, sentence);
+    if (rc == 0)
+        live_through(f, &ledger);
+    else
+        assert_true(sentence[0] != '\0');
+    is_hit = fault_plan.is_hit;
+    fault_plan = (struct fault_plan){0};
+    fixture_close(f);
+    fixture_open(f);
+    check_ledger(f, &ledger);
+    assert_int_equal(submit_big(f, 1001), 0);
+    fixture_free(f);
+    return is_hit;
+}
+
+static void any_one_failed_change_loses_nothing_acknowledged(void **state)
+{
+    static const int codes[] = {SQLITE_IOERR_WRITE, SQLITE_FULL};
+    int n = 0;
+
+    (void)state;
+    for (size_t i = 0; i < JM_COUNT_OF(codes); i++) {
+        for (n = 1; torture(n, codes[i]); n++)
+            ;
+        assert_in_range(n, 50, 2000);
+    }
+}
+
+/* ---- fsync ---- */
+
+static void a_failed_sync_of_the_log_is_final(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(submit_big(f, 1), 0);
+    assert_int_equal(store_sync(f->store), 0);
+    fault_plan.fail_syncs_of = FAULT_LOG;
+    assert_int_equal(submit_big(f, 2), 0);
+    assert_int_equal(store_sync(f->store), JM_ESTORE);
+    fault_plan.fail_syncs_of = 0; /* the kernel reports a lost page only once */
+    assert_int_equal(store_sync(f->store), JM_ESTORE);
+    assert_int_equal(submit_big(f, 3), JM_ESTORE);
+    assert_non_null(strstr(store_last_error(f->store), "sync"));
+    assert_int_equal(fixture_get(f, 1).state, JOB_DISPATCHED); /* reads go on */
+}
+
+static void a_failed_sync_of_the_database_shows_at_the_checkpoint(void **state)
+{
+    for (int wait = 0; wait < 2; wait++) {
+        struct fixture *f = *state;
+
+        assert_int_equal(submit_big(f, 1), 0);
+        fault_plan.fail_syncs_of = FAULT_DATABASE;
+        assert_int_equal(store_checkpoint(f->store, wait == 1), JM_ESTORE);
+        fault_plan.fail_syncs_of = 0;
+        assert_int_equal(store_checkpoint(f->store, true), JM_ESTORE);
+        assert_int_equal(submit_big(f, 2), JM_ESTORE);
+        assert_int_equal(teardown(state) + setup(state), 0);
+    }
+}
+
+static void a_sync_reaches_the_disk_each_time(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(submit_big(f, 99), 0); /* syncs the head of a log that starts anew */
+    for (uint64_t id = 1; id <= 10; id++) {
+        int before = fault_plan.syncs;
+
+        assert_int_equal(submit_big(f, id), 0);
+        assert_int_equal(fault_plan.syncs, before); /* a commit alone syncs nothing */
+        assert_int_equal(store_sync(f->store), 0);
+        assert_int_equal(fault_plan.syncs, before + 1);
+    }
+}
+
+/* ---- no room ---- */
+
+static void a_full_disk_refuses_the_whole_batch_and_reads_go_on(void **state)
+{
+    struct fixture *f = *state;
+    struct store_submit ops[50];
+    struct list list;
+
+    assert_int_equal(submit_big(f, 1), 0);
+    fault_plan.full_files = FAULT_LOG;
+    list_init(&list);
+    for (size_t i = 0; i < JM_COUNT_OF(ops); i++) {
+        ops[i] = fixture_submit_of(100 + i, "other", JOB_QUEUED);
+        list_push_back(&list, &ops[i].op.link);
+    }
+    assert_int_equal(store_run(f->store, &list), JM_EFULL);
+    for (size_t i = 0; i < JM_COUNT_OF(ops); i++)
+        assert_int_equal(ops[i].op.status, JM_EFULL);
+    assert_int_equal(fixture_get(f, 1).state, JOB_DISPATCHED);
+    fixture_check_counts(f);
+    fault_plan.full_files = 0;
+    assert_int_equal(store_run(f->store, &list), 0);
+    for (size_t i = 0; i < JM_COUNT_OF(ops); i++)
+        assert_int_equal(ops[i].op.status, 0);
+    assert_int_equal(store_sync(f->store), 0);
+    assert_int_equal(fixture_ask(f, "SELECT queued FROM counts WHERE queue = 'other'"), 50);
+    fixture_check_counts(f);
+}
+
+static void a_checkpoint_without_room_is_tried_again(void **state)
+{
+    struct fixture *f = *state;
+
+    for (uint64_t id = 1; id <= 10; id++)
+        assert_int_equal(submit_big(f, id), 0);
+    fault_plan.full_files = FAULT_DATABASE;
+    assert_int_equal(store_checkpoint(f->store, false), JM_EFULL);
+    assert_int_equal(store_checkpoint(f->store, true), JM_EFULL);
+    assert_int_equal(submit_big(f, 11), 0);
+    fault_plan.full_files = 0;
+    assert_int_equal(store_checkpoint(f->store, false), 0);
+    assert_int_equal(store_checkpoint(f->store, true), 0);
+    fixture_check_counts(f);
+}
+
+/* ---- no permission ---- */
+
+static void a_directory_that_refuses_writes_is_told_in_a_sentence(void **state)
+{
+    struct fixture *f = *state;
+    char sentence[256];
+    char lock[400];
+    uid_t user = geteuid();
+
+    fixture_close(f);
+    snprintf(lock, sizeof(lock), "%s.lock", f->path);
+    assert_int_equal(unlink(lock), 0);
+    assert_int_equal(chmod(f->dir, 0555), 0);
+    if (user == 0)
+        assert_int_equal(seteuid(65534), 0); /* root may write anywhere */
+    assert_int_equal(fixture_try_open(f, sentence), JM_EIO);
+    if (user == 0)
+        assert_int_equal(seteuid(0), 0);
+    assert_int_equal(chmod(f->dir, 0755), 0);
+    assert_non_null(strstr(sentence, f->path));
+    assert_non_null(strstr(sentence, "ermission denied"));
+}
+
+#define FAULT_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_one_failed_change_loses_nothing_acknowledged),
+        FAULT_TEST(a_failed_sync_of_the_log_is_final),
+        FAULT_TEST(a_failed_sync_of_the_database_shows_at_the_checkpoint),
+        FAULT_TEST(a_sync_reaches_the_disk_each_time),
+        FAULT_TEST(a_full_disk_refuses_the_whole_batch_and_reads_go_on),
+        FAULT_TEST(a_checkpoint_without_room_is_tried_again),
+        FAULT_TEST(a_directory_that_refuses_writes_is_told_in_a_sentence),
+    };
+
+    if (fault_vfs_register() != SQLITE_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
