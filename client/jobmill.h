@@ -1,6 +1,261 @@
+/*
+ * jobmill.h: the C client of jobmill, a job queue with compute workers.
+ *
+ *     struct jobmill *mill = NULL;
+ *     struct jobmill_job *job = NULL;
+ *     struct jobmill_submit_options options = {.task = "fib", .args_json = "{\"n\": 35}",
+ *                                              .wait_ms = 10000};
+ *
+ *     if (jobmill_open(NULL, &mill) == 0 && jobmill_submit(mill, &options, &job) == 0)
+ *         puts(jobmill_value_json(jobmill_job_result(job)));
+ *
+ * (with the checks that this leaves out: client/examples/submit.c). Link with -ljobmill; the static
+ * library with libjobmill.a -lcurl -lm. The header is C99 and C++98.
+ *
+ * Threads: a handle, and what was got from it, belongs to one thread at a time; each thread may
+ * have a handle of its own. Nothing here needs to be initialised.
+ *
+ * Errors: a function that can fail returns 0 or a negative enum jobmill_error, and leaves its
+ * outputs untouched on failure. The handle then keeps the sentence, the broker's stable code and
+ * the HTTP status of the failure until the next call on it. A handle stays usable after any error.
+ *
+ * Repeats: a connection that breaks is made again. A request is repeated, with a growing pause and
+ * for at most `retry_ms`, if it never left (the connection was refused), if it only reads, or if it
+ * carries an idempotency key. A submit, cancel or delete that was sent and got no answer is never
+ * repeated otherwise: it returns JOBMILL_EFATE, and only the caller can know what to do.
+ *
+ * Options structs: zero is the default of every member. Set `size` to sizeof the struct, so that
+ * members that later versions add at the end are seen; 0 means the members of the first version.
+ *
+ * Proxies (http_proxy and the like) are not used.
+ */
 #ifndef JOBMILL_H
 #define JOBMILL_H
 
-const char *jobmill_version(void);
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define JOBMILL_API __attribute__((visibility("default")))
+#define JOBMILL_CHECK __attribute__((visibility("default"), warn_unused_result))
+#else
+#define JOBMILL_API
+#define JOBMILL_CHECK
+#endif
+
+struct jobmill;       /* a handle: one broker, one connection */
+struct jobmill_value; /* anything JSON can say, held as msgpack */
+struct jobmill_job;   /* a job as the broker told it; does not change */
+struct jobmill_page;  /* some jobs of a list */
+
+/* The numbers never change. Codes of the broker without a number of their own are JOBMILL_EREFUSED
+ * (4xx) or JOBMILL_EBROKER (5xx); jobmill_error_code() tells them apart. */
+enum jobmill_error {
+    JOBMILL_OK = 0,
+
+    /* Met by the library. */
+    JOBMILL_EINVAL = -1,    /* an argument is not valid; nothing was sent */
+    JOBMILL_ENOMEM = -2,    /* out of memory */
+    JOBMILL_ECONNECT = -3,  /* the broker cannot be reached; nothing was done */
+    JOBMILL_EFATE = -4,     /* sent, but no answer came: it may or may not have been done */
+    JOBMILL_ETIMEDOUT = -5, /* no answer within request_timeout_ms */
+    JOBMILL_EANSWER = -6,   /* the answer cannot be understood: not a jobmill broker? */
+    JOBMILL_ELIMIT = -7,    /* the answer is larger than max_answer_bytes */
+
+    /* Said by the broker. */
+    JOBMILL_EREFUSED = -20,      /* the request is wrong in some other way */
+    JOBMILL_EBROKER = -21,       /* the broker failed in some other way */
+    JOBMILL_ENOJOB = -22,        /* there is no such job */
+    JOBMILL_ENOTFINISHED = -23,  /* the job has not finished yet */
+    JOBMILL_EFINISHED = -24,     /* the job has already finished */
+    JOBMILL_ENORESULT = -25,     /* the job ended without a result */
+    JOBMILL_EFIELD = -26,        /* a field has a wrong value */
+    JOBMILL_EUNKNOWNFIELD = -27, /* a field is not known: the broker is older than this library */
+    JOBMILL_EMISSING = -28,      /* a required field is missing */
+    JOBMILL_EIDEMPOTENCY = -29,  /* the idempotency key was used with another request */
+    JOBMILL_EBODYSIZE = -30,     /* the request is larger than the broker allows */
+    JOBMILL_EBUSYWAIT = -31,     /* too many requests are waiting for jobs */
+    JOBMILL_EOVERLOAD = -32,     /* the broker has more work than it can hold */
+    JOBMILL_ESHUTDOWN = -33,     /* the broker is shutting down */
+    JOBMILL_EFULL = -34,         /* the broker's database has no room left */
+    JOBMILL_ERUNNING = -35       /* the job is running: that is not possible now */
+};
+
+/* The version of the library, "0.1.0". */
+JOBMILL_API const char *jobmill_version(void);
+
+/* One general sentence for an error number, without a full stop; for a number that is none, the one
+ * for JOBMILL_EBROKER. Static. */
+JOBMILL_API const char *jobmill_error_title(int error);
+
+/* ---- the handle ---- */
+
+struct jobmill_options {
+    size_t size;
+    const char *url;            /* http://HOST:PORT, https://…, or unix:/PATH of a socket; NULL:
+                                   http://127.0.0.1:7878 */
+    int64_t connect_timeout_ms; /* 0: 5,000 */
+    int64_t request_timeout_ms; /* for an answer, beyond what was asked to wait; 0: 30,000 */
+    int64_t retry_ms;        /* how long requests are repeated (see above); 0: 5,000; < 0: never */
+    size_t max_answer_bytes; /* 0: 64 MiB */
+};
+
+/* Makes a handle; nothing is sent yet. `options` may be NULL and is copied. JOBMILL_EINVAL: the URL
+ * is not one of the forms above, or its path is longer than a socket's address can be (107 bytes).
+ */
+JOBMILL_CHECK int jobmill_open(const struct jobmill_options *options, struct jobmill **ret_mill);
+
+/* Frees the handle (NULL: nothing). Jobs, values and pages got from it live on. */
+JOBMILL_API void jobmill_close(struct jobmill *mill);
+
+/* Changes retry_ms from now on. */
+JOBMILL_API void jobmill_set_retry_ms(struct jobmill *mill, int64_t retry_ms);
+
+/* Of the last call on the handle: the sentence ("" after a success), the broker's stable code word
+ * ("no_such_job", "unknown_fate"; "ok" after a success), the HTTP status (0 if none came). Borrowed
+ * until the next call. */
+JOBMILL_API const char *jobmill_error_text(const struct jobmill *mill);
+JOBMILL_API const char *jobmill_error_code(const struct jobmill *mill);
+JOBMILL_API int jobmill_error_http_status(const struct jobmill *mill);
+
+/* ---- jobs ---- */
+
+struct jobmill_submit_options {
+    size_t size;
+    const char *task;         /* required */
+    const char *args_json;    /* the arguments as JSON text, */
+    const void *args_msgpack; /* or as one msgpack value; at most one of the two, neither: null */
+    size_t args_msgpack_bytes;
+    const char *queue;  /* NULL: "default" */
+    int64_t timeout_ms; /* of one attempt; 0: the broker's default */
+    unsigned max_attempts;
+    const char *const *tags;
+    size_t tag_count;
+    const char
+        *idempotency_key; /* 1 to 255 visible ASCII characters: makes the submit repeatable */
+    int64_t wait_ms;      /* 0: return at once; < 0: wait without end for the job to finish */
+};
+
+/* Submits a job; on success it is on the broker's disk. With a wait the job comes back finished, or
+ * as it is when the time is over: ask jobmill_job_is_finished(). The caller frees the job. */
+JOBMILL_CHECK int jobmill_submit(struct jobmill *mill, const struct jobmill_submit_options *options,
+                                 struct jobmill_job **ret_job);
+
+/* The job as it is now. */
+JOBMILL_CHECK int jobmill_get(struct jobmill *mill, const char *id, struct jobmill_job **ret_job);
+
+/* Waits until the job has finished or `timeout_ms` is over (< 0: without end), by long polls. Comes
+ * back with the job either way: ask jobmill_job_is_finished(). */
+JOBMILL_CHECK int jobmill_wait(struct jobmill *mill, const char *id, int64_t timeout_ms,
+                               struct jobmill_job **ret_job);
+
+/* Cancels a job that has not finished; jobmill_job_stopped() tells whether it still runs.
+ * JOBMILL_EFINISHED: it had ended already. */
+JOBMILL_CHECK int jobmill_cancel(struct jobmill *mill, const char *id,
+                                 struct jobmill_job **ret_job);
+
+/* Deletes a finished job with its result. */
+JOBMILL_CHECK int jobmill_delete(struct jobmill *mill, const char *id);
+
+/* The bare result. JOBMILL_ENOTFINISHED, JOBMILL_ENORESULT. The caller frees the value. */
+JOBMILL_CHECK int jobmill_result(struct jobmill *mill, const char *id,
+                                 struct jobmill_value **ret_value);
+
+struct jobmill_list_options {
+    size_t size;
+    const char *state; /* a state's name; NULL: any; likewise the next two */
+    const char *queue;
+    const char *task;
+    const char *cursor; /* of the page before; NULL: the newest jobs */
+    unsigned limit;     /* 0: the broker's default (50) */
+};
+
+/* One page of jobs, newest first. `options` may be NULL. The caller frees the page. */
+JOBMILL_CHECK int jobmill_list(struct jobmill *mill, const struct jobmill_list_options *options,
+                               struct jobmill_page **ret_page);
+
+/* {"queues": […]}, {"workers": […]}, {"tasks": […]} as openapi.yaml tells. The caller frees. */
+JOBMILL_CHECK int jobmill_queues(struct jobmill *mill, struct jobmill_value **ret_value);
+JOBMILL_CHECK int jobmill_workers(struct jobmill *mill, struct jobmill_value **ret_value);
+JOBMILL_CHECK int jobmill_tasks(struct jobmill *mill, struct jobmill_value **ret_value);
+
+/* ---- what a job is; everything returned is borrowed from the job ---- */
+
+enum jobmill_state {
+    JOBMILL_UNKNOWN = 0, /* a state that this library does not know */
+    JOBMILL_SCHEDULED = 1,
+    JOBMILL_QUEUED = 2,
+    JOBMILL_RUNNING = 3,
+    JOBMILL_SUCCEEDED = 4,
+    JOBMILL_FAILED = 5,
+    JOBMILL_CANCELLED = 6,
+    JOBMILL_EXPIRED = 7
+};
+
+JOBMILL_API void jobmill_job_free(struct jobmill_job *job); /* NULL: nothing */
+JOBMILL_API const char *jobmill_job_id(const struct jobmill_job *job);
+JOBMILL_API const char *jobmill_job_task(const struct jobmill_job *job);
+JOBMILL_API const char *jobmill_job_queue(const struct jobmill_job *job);
+JOBMILL_API enum jobmill_state jobmill_job_state(const struct jobmill_job *job);
+JOBMILL_API const char *jobmill_job_state_name(const struct jobmill_job *job);
+
+/* 1 if the job succeeded, failed, was cancelled or expired; else 0. */
+JOBMILL_API int jobmill_job_is_finished(const struct jobmill_job *job);
+
+/* After jobmill_cancel(): "true" if nothing runs any more, "false" if a worker is still being told,
+ * "unknown"; else NULL. */
+JOBMILL_API const char *jobmill_job_stopped(const struct jobmill_job *job);
+
+/* RFC 3339 in UTC; NULL: not yet. */
+JOBMILL_API const char *jobmill_job_created_at(const struct jobmill_job *job);
+JOBMILL_API const char *jobmill_job_started_at(const struct jobmill_job *job);
+JOBMILL_API const char *jobmill_job_finished_at(const struct jobmill_job *job);
+
+/* −1: not known (yet). */
+JOBMILL_API int64_t jobmill_job_attempt(const struct jobmill_job *job);
+JOBMILL_API int64_t jobmill_job_max_attempts(const struct jobmill_job *job);
+JOBMILL_API int64_t jobmill_job_run_ms(const struct jobmill_job *job);
+
+/* Why the job failed; NULL if it did not. */
+JOBMILL_API const char *jobmill_job_error_code(const struct jobmill_job *job);
+JOBMILL_API const char *jobmill_job_error_message(const struct jobmill_job *job);
+
+/* NULL: it has none. */
+JOBMILL_API struct jobmill_value *jobmill_job_args(struct jobmill_job *job);
+JOBMILL_API struct jobmill_value *jobmill_job_result(struct jobmill_job *job);
+
+/* The whole job, with members that this library has no function for. */
+JOBMILL_API struct jobmill_value *jobmill_job_value(struct jobmill_job *job);
+
+/* ---- a page of jobs; what is returned is borrowed from the page ---- */
+
+JOBMILL_API void jobmill_page_free(struct jobmill_page *page); /* NULL: nothing */
+JOBMILL_API size_t jobmill_page_count(const struct jobmill_page *page);
+JOBMILL_API struct jobmill_job *jobmill_page_job(struct jobmill_page *page, size_t index);
+
+/* NULL: this is the last page. */
+JOBMILL_API const char *jobmill_page_next_cursor(const struct jobmill_page *page);
+
+/* The whole answer: {"jobs": […], "next_cursor": …}. */
+JOBMILL_API struct jobmill_value *jobmill_page_value(struct jobmill_page *page);
+
+/* ---- values ---- */
+
+JOBMILL_API void jobmill_value_free(struct jobmill_value *value); /* NULL: nothing */
+
+/* The msgpack bytes (exact; one value), borrowed. */
+JOBMILL_API const void *jobmill_value_msgpack(const struct jobmill_value *value, size_t *ret_bytes);
+
+/* As JSON text, made at the first call and borrowed from the value. Binary values become base64.
+ * NULL for NULL, or if memory is short. */
+JOBMILL_API const char *jobmill_value_json(struct jobmill_value *value);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

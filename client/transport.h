@@ -1,0 +1,76 @@
+/*
+ * transport.h: one HTTP exchange with the broker over libcurl, with the repeats that are safe. The
+ * only file of the client that knows libcurl. One thread at a time.
+ */
+#ifndef CLIENT_TRANSPORT_H
+#define CLIENT_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <curl/curl.h>
+
+#include "lib/attr.h"
+#include "lib/buf.h"
+#include "lib/span.h"
+
+enum {
+    TRANSPORT_ERROR_BYTES = CURL_ERROR_SIZE,
+    TRANSPORT_TYPE_BYTES = 64,
+    TRANSPORT_SOCKET_PATH_BYTES = 107, /* sun_path without its NUL, unix(7) */
+};
+
+struct transport_options {
+    const char *url; /* http://…, https://…, or unix:/PATH; not NULL */
+    int64_t connect_timeout_ms;
+    int64_t request_timeout_ms;
+    int64_t retry_ms;
+    size_t max_answer_bytes;
+};
+
+struct transport_request {
+    const char *method;
+    const char *target; /* path and query, encoded */
+    struct span body;
+    bool has_body;               /* as application/msgpack */
+    const char *idempotency_key; /* checked by the caller; may be NULL */
+    int64_t wait_ms;             /* how much longer than usual the answer may take */
+};
+
+struct transport_answer {
+    long status;
+    char type[TRANSPORT_TYPE_BYTES]; /* Content-Type without parameters, in lower case */
+    struct buf body;
+};
+
+struct transport {
+    CURL *curl;
+    char *base; /* what targets are appended to */
+    int64_t request_timeout_ms;
+    int64_t retry_ms;
+    size_t max_answer_bytes;
+    struct curl_slist *headers;        /* of the exchange under way */
+    struct transport_answer *answer;   /* likewise */
+    bool is_sent;                      /* likewise: the request has begun to leave */
+    bool is_repeatable;                /* likewise: doing it twice does no harm */
+    bool is_too_large;                 /* likewise: the answer */
+    char error[TRANSPORT_ERROR_BYTES]; /* a sentence about the last failure */
+};
+
+/* 0, JM_EINVAL (the URL), JM_ENOMEM. On failure nothing is left to undo. */
+int transport_init(struct transport *t, const struct transport_options *options) JM_MUST_CHECK;
+void transport_done(struct transport *t);
+
+/* Sends the request and takes the whole answer, whatever its status; repeats as jobmill.h promises.
+ * `ret_answer` must be initialised with transport_answer_init and holds nothing of use on failure.
+ * JM_ECONNECT, JM_EFATE, JM_ETIMEDOUT, JM_EANSWER, JM_ELIMIT, JM_ENOMEM; t->error says it in words.
+ */
+int transport_perform(struct transport *t, const struct transport_request *request,
+                      struct transport_answer *ret_answer) JM_MUST_CHECK;
+
+void transport_answer_init(struct transport_answer *answer);
+void transport_answer_done(struct transport_answer *answer);
+
+/* Pauses this thread. */
+void transport_sleep_ms(int64_t ms);
+
+#endif
