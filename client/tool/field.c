@@ -1,0 +1,74 @@
+#include "client/tool/field.h"
+#include "client/tool/table.h"
+#include "lib/json.h"
+
+struct span field_of_value(const struct jobmill_value *value)
+{
+    size_t len;
+    const void *bytes = jobmill_value_msgpack(value, &len);
+
+    return span_of(bytes, len);
+}
+
+bool field_open_map(struct span map, struct mp_cursor *ret_cursor, uint32_t *ret_count)
+{
+    mp_open(ret_cursor, map);
+    return mp_next_map(ret_cursor, ret_count);
+}
+
+bool field_next(struct mp_cursor *c, struct span *ret_name, struct span *ret_value)
+{
+    return mp_next_str(c, ret_name) && mp_skip(c, FIELD_DEPTH, ret_value);
+}
+
+bool field_find(struct span map, const char *name, struct span *ret_value)
+{
+    struct mp_cursor c;
+    struct span key, value;
+    uint32_t count;
+
+    if (!field_open_map(map, &c, &count))
+        return false;
+    while (count-- > 0 && field_next(&c, &key, &value)) {
+        if (!span_is_str(key, name))
+            continue;
+        *ret_value = value;
+        return true;
+    }
+    return false;
+}
+
+static void put_list(struct buf *out, struct mp_cursor *c, uint32_t count)
+{
+    struct span text;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (!mp_next_str(c, &text)) {
+            buf_printf(out, "%u", count);
+            return;
+        }
+        if (i > 0)
+            buf_put_u8(out, ',');
+        table_put_clean(out, text);
+    }
+    if (count == 0)
+        buf_put_u8(out, '-');
+}
+
+void field_put(struct buf *out, struct span value)
+{
+    struct mp_cursor c;
+    struct mp_token token;
+
+    mp_open(&c, value);
+    if (!mp_next(&c, &token))
+        return;
+    if (token.type == MP_NIL)
+        buf_put_u8(out, '-');
+    else if (token.type == MP_STR)
+        table_put_clean(out, token.bytes);
+    else if (token.type == MP_ARRAY)
+        put_list(out, &c, token.count);
+    else if (json_from_msgpack(value, out, NULL) != JSON_OK)
+        buf_put_u8(out, '?');
+}
