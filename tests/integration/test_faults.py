@@ -15,9 +15,11 @@ import unittest
 
 import harness
 
-JOBS = 1000      # of the ledger, in flight around the fault
+JOBS = 1500      # of the ledger
+IN_FLIGHT = 1000 # of them are accepted before the first one ends; the rest comes while the fault is on
+ENDED = 100      # so many have run when the fault comes
 CLIENTS = 4
-SLOW_EVERY = 20  # so many ledger jobs, then one that holds its slot for a while
+SLOW_EVERY = 5   # so many ledger jobs, then one that holds its slot for a while
 FINISH_S = 90
 
 
@@ -29,11 +31,15 @@ class Traffic:
         self.ledger = mill.dir / "ledger"
         self.ids = {}
         self.lock = threading.Lock()
-        self.halfway = threading.Event()
+        self.in_flight = threading.Event()
         self.error = None
         self.threads = [threading.Thread(target=self.run, args=(n,)) for n in range(CLIENTS)]
 
     def __enter__(self):
+        """Holds both slots until IN_FLIGHT jobs are accepted."""
+        self.gate = self.mill.dir / "gate"
+        for slot in range(2):
+            self.call(f"plug-{slot}", {"task": "wait_for_gate", "args": str(self.gate)})
         for thread in self.threads:
             thread.start()
         return self
@@ -51,13 +57,13 @@ class Traffic:
 
     def submit(self, k):
         if k % SLOW_EVERY == 0:
-            self.call(f"slow-{k}", {"task": "sleep", "args": {"ms": 30}})
+            self.call(f"slow-{k}", {"task": "sleep", "args": {"ms": 10}})
         job = self.call(f"k-{k}", {"task": "ledger",
                                    "args": {"k": f"k-{k}", "path": str(self.ledger)}})
         with self.lock:
             self.ids[f"k-{k}"] = job["id"]
-            if len(self.ids) == JOBS // 2:
-                self.halfway.set()
+            if len(self.ids) == IN_FLIGHT:
+                self.in_flight.set()
 
     def call(self, key, body):
         """Repeats a call whose fate is unknown until it is answered."""
@@ -71,9 +77,13 @@ class Traffic:
             return answer.value
         return harness.wait_for(attempt, "a submit is answered")
 
-    def wait_for_half(self):
-        if not self.halfway.wait(harness.DEADLINE_S):
-            raise harness.Failure(f"half of the submits: {self.error}")
+    def wait_for_middle(self):
+        """IN_FLIGHT jobs are accepted, and ENDED of them have run."""
+        if not self.in_flight.wait(harness.DEADLINE_S):
+            raise harness.Failure(f"{IN_FLIGHT} submits: {self.error}")
+        self.gate.touch()
+        harness.wait_for(lambda: self.ledger.exists() and
+                         self.ledger.read_text().count("\n") >= ENDED, "the first jobs run")
 
     def finish(self):
         for thread in self.threads:
@@ -97,16 +107,26 @@ class Faults(unittest.TestCase):
         with harness.Mill() as mill:
             mill.start_redis()
             mill.start_broker("--lease", "3s")
-            mill.start_worker("--slots", "2", "--test-tasks")
+            self.start_worker(mill)
             mill.wait_for_workers()
             with Traffic(mill) as traffic:
-                traffic.wait_for_half()
+                traffic.wait_for_middle()
                 fault(mill)
                 counts = traffic.finish()
             self.check(mill, traffic, counts, extra_runs_allowed)
 
+    def start_worker(self, mill):
+        """With a task that ends when a file appears."""
+        tasks = mill.dir / "tasks"
+        tasks.mkdir(exist_ok=True)
+        program = tasks / "wait_for_gate"
+        program.write_text("#!/bin/sh\nread -r gate\ngate=${gate#\\\"}\ngate=${gate%\\\"}\n"
+                           "while [ ! -e \"$gate\" ]; do sleep 0.01; done\n")
+        program.chmod(0o755)
+        mill.start_worker("--slots", "2", "--test-tasks", "--tasks-dir", tasks)
+
     def check(self, mill, traffic, counts, extra_runs_allowed):
-        slow = len(range(0, JOBS, SLOW_EVERY))
+        slow = len(range(0, JOBS, SLOW_EVERY)) + 2  # and the two plugs
         self.assertEqual(len(traffic.ids), JOBS)
         self.assertEqual(len(set(traffic.ids.values())), JOBS)
         self.assertEqual(counts["succeeded"], JOBS + slow, counts)
@@ -133,7 +153,7 @@ class Faults(unittest.TestCase):
     def test_a_killed_parent_costs_no_job(self):
         def fault(mill):
             mill.workers[0].kill()
-            mill.start_worker("--slots", "2", "--test-tasks")
+            self.start_worker(mill)
         self.run_with_fault(fault, extra_runs_allowed=True)
 
     def test_a_killed_broker_costs_no_job_and_runs_none_twice(self):
