@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -37,7 +38,7 @@ int slot_open(struct slot *slot, struct slot_env *env, uint32_t index)
 {
     int error;
 
-    *slot = (struct slot){.env = env, .index = index, .shm_fd = -1, .errors_fd = -1};
+    *slot = (struct slot){.env = env, .index = index, .shm_fd = -1};
     buf_init(&slot->tail, 2 * JM_STDERR_TAIL_BYTES + SLOT_READ_BYTES);
     error = shm_create(&slot->shm, &slot->shm_fd);
     if (error != 0)
@@ -47,14 +48,20 @@ int slot_open(struct slot *slot, struct slot_env *env, uint32_t index)
     return 0;
 }
 
+static void on_pipe_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
 static void close_errors(struct slot *slot)
 {
-    if (slot->errors_fd < 0)
+    struct slot_pipe *pipe = slot->errors;
+
+    if (pipe == NULL)
         return;
-    (void)uv_poll_stop(&slot->errors);
-    uv_close((uv_handle_t *)&slot->errors, NULL);
-    (void)close(slot->errors_fd);
-    slot->errors_fd = -1;
+    slot->errors = NULL;
+    uv_close((uv_handle_t *)&pipe->poll, on_pipe_closed); /* out of the loop's poll at once */
+    (void)close(pipe->fd);
 }
 
 void slot_close(struct slot *slot)
@@ -120,6 +127,23 @@ static pid_t fork_child(struct slot *slot, int output_fd)
 
 static void on_errors(uv_poll_t *poll, int status, int events);
 
+static struct slot_pipe *pipe_new(struct slot *slot, int fd)
+{
+    struct slot_pipe *pipe = calloc(1, sizeof(*pipe));
+
+    if (pipe == NULL)
+        return NULL;
+    pipe->slot = slot;
+    pipe->fd = fd;
+    pipe->poll.data = pipe;
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) != 0 ||
+        uv_poll_init(slot->env->loop, &pipe->poll, fd) != 0) {
+        free(pipe);
+        return NULL;
+    }
+    return pipe;
+}
+
 /* A new pipe for each child: what a former one left behind cannot write into it. */
 static int open_errors(struct slot *slot, int *ret_theirs)
 {
@@ -127,15 +151,14 @@ static int open_errors(struct slot *slot, int *ret_theirs)
 
     if (pipe2(ends, O_CLOEXEC) != 0)
         return JM_EIO;
-    if (fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0 ||
-        uv_poll_init(slot->env->loop, &slot->errors, ends[0]) != 0) {
+    slot->errors = pipe_new(slot, ends[0]);
+    if (slot->errors == NULL) {
         (void)close(ends[0]);
         (void)close(ends[1]);
         return JM_EIO;
     }
-    slot->errors_fd = ends[0];
     *ret_theirs = ends[1];
-    if (uv_poll_start(&slot->errors, UV_READABLE, on_errors) == 0)
+    if (uv_poll_start(&slot->errors->poll, UV_READABLE, on_errors) == 0)
         return 0;
     close_errors(slot);
     (void)close(ends[1]);
@@ -231,7 +254,7 @@ static void keep_tail(struct slot *slot, const uint8_t *bytes, size_t len)
 static bool read_errors(struct slot *slot)
 {
     uint8_t bytes[SLOT_READ_BYTES];
-    ssize_t n = read(slot->errors_fd, bytes, sizeof(bytes));
+    ssize_t n = read(slot->errors->fd, bytes, sizeof(bytes));
 
     if (n <= 0)
         return n < 0 && errno == EINTR;
@@ -242,7 +265,7 @@ static bool read_errors(struct slot *slot)
 
 static void on_errors(uv_poll_t *poll, int status, int events)
 {
-    struct slot *slot = JM_CONTAINER_OF(poll, struct slot, errors);
+    struct slot *slot = ((struct slot_pipe *)poll->data)->slot;
 
     (void)events;
     /* At the end of the pipe the poll would fire for ever; the death of the child closes it. */
@@ -364,7 +387,7 @@ void slot_bury(struct slot *slot, int status, const struct rusage *usage, uint64
     bool was_useful =
         atomic_load(&slot->shm->claims) > 0 || now_ns - slot->spawned_ns >= SLOT_YOUNG_MS * ms_ns;
 
-    while (slot->errors_fd >= 0 && read_errors(slot))
+    while (slot->errors != NULL && read_errors(slot))
         continue;
     close_errors(slot);
     if (slot->kill == SLOT_KILL_NONE && !slot->env->is_draining)

@@ -30,6 +30,14 @@ struct slot_env {
     bool is_draining; /* no new child is started */
 };
 
+/* Our end of one child's output. libuv gives the handle back some time after it is closed, when the
+ * slot may have the next child already: so it is not a part of the slot. */
+struct slot_pipe {
+    uv_poll_t poll;
+    int fd;
+    struct slot *slot;
+};
+
 struct slot {
     struct slot_env *env;
     uint32_t index;
@@ -48,10 +56,9 @@ struct slot {
     uint32_t kill_attempt;
     uint64_t hard_ns; /* when SIGKILL follows; 0: it was sent */
 
-    uv_poll_t errors; /* the child's stdout and stderr */
-    int errors_fd;    /* -1: closed */
-    struct buf tail;  /* the last bytes of it */
-    uint64_t tail_id; /* the job that was running when they came */
+    struct slot_pipe *errors; /* the child's stdout and stderr; NULL: closed */
+    struct buf tail;          /* the last bytes of it */
+    uint64_t tail_id;         /* the job that was running when they came */
     uint64_t passed_second, passed_bytes, dropped_bytes; /* what went on to the log */
 
     struct redis_command unblock; /* CLIENT UNBLOCK, for a drain */
