@@ -1,12 +1,13 @@
 /*
  * fault_vfs.h: a SQLite VFS that passes everything on to the default one, and fails what the test
  * wants: the n-th change of a file (write, sync, truncate), every sync of the log or of the
- * database, or whatever would make a file longer. One test at a time; not for threads.
+ * database, or whatever would make a file longer. One test at a time; any thread.
  */
 #ifndef TESTS_FAULT_VFS_H
 #define TESTS_FAULT_VFS_H
 
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -16,13 +17,13 @@
 enum fault_file { FAULT_DATABASE = 1, FAULT_LOG = 2 };
 
 struct fault_plan {
-    int fail_at; /* the number of the change that fails, from 1; 0: none */
-    int code;    /* with which SQLite code */
-    int changes; /* so far */
-    bool is_hit;
-    unsigned fail_syncs_of; /* set of enum fault_file */
-    unsigned full_files;    /* set of enum fault_file that cannot grow */
-    int syncs;
+    atomic_int fail_at; /* the number of the change that fails, from 1; 0: none */
+    atomic_int code;    /* with which SQLite code */
+    atomic_int changes; /* so far */
+    atomic_bool is_hit;
+    atomic_uint fail_syncs_of; /* set of enum fault_file */
+    atomic_uint full_files;    /* set of enum fault_file that cannot grow */
+    atomic_int syncs;
 };
 
 struct fault_handle {
@@ -32,6 +33,16 @@ struct fault_handle {
 };
 
 static struct fault_plan fault_plan;
+
+static inline void fault_plan_clear(void)
+{
+    fault_plan.fail_at = 0;
+    fault_plan.changes = 0;
+    fault_plan.is_hit = false;
+    fault_plan.fail_syncs_of = 0;
+    fault_plan.full_files = 0;
+    fault_plan.syncs = 0;
+}
 
 static inline sqlite3_file *fault_real(sqlite3_file *file)
 {
@@ -46,7 +57,7 @@ static inline enum fault_file fault_kind(sqlite3_file *file)
 /* Counts a change; a code other than SQLITE_OK is its failure. */
 static inline int fault_change(void)
 {
-    if (++fault_plan.changes != fault_plan.fail_at)
+    if (atomic_fetch_add(&fault_plan.changes, 1) + 1 != fault_plan.fail_at)
         return SQLITE_OK;
     fault_plan.is_hit = true;
     return fault_plan.code;

@@ -13,7 +13,7 @@ static int setup(void **state)
 {
     struct fixture *f = fixture_new();
 
-    fault_plan = (struct fault_plan){0};
+    fault_plan_clear();
     f->vfs = "fault";
     fixture_open(f);
     *state = f;
@@ -22,7 +22,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    fault_plan = (struct fault_plan){0};
+    fault_plan_clear();
     return fixture_teardown(state);
 }
 
@@ -114,7 +114,9 @@ static bool torture(int fail_at, int code)
     bool is_hit;
     int rc;
 
-    fault_plan = (struct fault_plan){.fail_at = fail_at, .code = code};
+    fault_plan_clear();
+    fault_plan.code = code;
+    fault_plan.fail_at = fail_at;
     f->vfs = "fault";
     rc = fixture_try_open(f, sentence);
     if (rc == 0)
@@ -122,7 +124,7 @@ static bool torture(int fail_at, int code)
     else
         assert_true(sentence[0] != '\0');
     is_hit = fault_plan.is_hit;
-    fault_plan = (struct fault_plan){0};
+    fault_plan_clear();
     fixture_close(f);
     fixture_open(f);
     check_ledger(f, &ledger);

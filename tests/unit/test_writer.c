@@ -5,6 +5,7 @@
 #include "tests/unit/store_fixture.h"
 
 #include "broker/writer.h"
+#include "tests/unit/fault_vfs.h"
 
 enum { JOBS = 3000 };
 
@@ -207,6 +208,128 @@ static void what_comes_behind_the_close_comes_back_too(void **state)
     assert_true(run.late_status == 0 || run.late_status == JM_ESHUTDOWN);
 }
 
+/* ---- a disk that fails ---- */
+
+static int setup_faults(void **state)
+{
+    struct fixture *f = fixture_new();
+
+    fault_plan_clear();
+    f->vfs = "fault";
+    fixture_open(f);
+    fixture_submit(f, 999, "q", JOB_DISPATCHED); /* the head of a new log is synced by SQLite */
+    *state = f;
+    return 0;
+}
+
+static int teardown_faults(void **state)
+{
+    fault_plan_clear();
+    return fixture_teardown(state);
+}
+
+static void on_refused(struct store_op *op)
+{
+    struct run *run = JM_CONTAINER_OF(op, struct job, submit.op)->run;
+
+    assert_int_equal(op->status, JM_ESTORE);
+    assert_int_equal(run->fatals, 1); /* told before */
+    if (++run->next_submit == 2)
+        writer_close(run->writer);
+}
+
+static void never_open(struct runner_gate *gate)
+{
+    (void)gate;
+    fail_msg("a gate opened over what is not on disk");
+}
+
+static void submit_one(struct run *run, size_t i, bool wants_sync,
+                       void (*on_done)(struct store_op *))
+{
+    struct job *job = &run->jobs[i];
+
+    job->run = run;
+    job->submit = fixture_submit_of(i + 1, "q", JOB_QUEUED);
+    job->submit.op.on_done = on_done;
+    job->submit.op.wants_sync = wants_sync;
+    runner_submit(run->runner, &job->submit.op);
+}
+
+static void after_a_failed_sync_nothing_is_acknowledged(void **state)
+{
+    struct run run;
+
+    start(&run, *state);
+    fault_plan.fail_syncs_of = FAULT_LOG;
+    submit_one(&run, 0, true, on_refused);
+    while (run.next_submit == 0)
+        (void)uv_run(&run.loop, UV_RUN_ONCE);
+    fault_plan.fail_syncs_of = 0;
+    assert_false(runner_is_synced(run.runner));
+    run.gate.on_open = never_open;
+    runner_wait_synced(run.runner, &run.gate);
+    submit_one(&run, 1, true, on_refused);
+    finish(&run);
+    assert_int_equal(run.fatals, 1);
+}
+
+static void on_unsynced(struct store_op *op)
+{
+    assert_int_equal(op->status, 0);
+}
+
+static void a_failed_sync_that_nobody_waits_for_is_told_within_a_moment(void **state)
+{
+    struct run run;
+
+    start(&run, *state);
+    fault_plan.fail_syncs_of = FAULT_LOG;
+    submit_one(&run, 0, false, on_unsynced);
+    while (run.fatals == 0)
+        (void)uv_run(&run.loop, UV_RUN_ONCE);
+    writer_close(run.writer);
+    finish(&run);
+}
+
+static void a_failed_checkpoint_is_told_without_being_asked(void **state)
+{
+    struct run run;
+
+    start(&run, *state);
+    fault_plan.fail_syncs_of = FAULT_DATABASE;
+    submit_one(&run, 0, true, on_unsynced);
+    while (run.fatals == 0)
+        (void)uv_run(&run.loop, UV_RUN_ONCE);
+    writer_close(run.writer);
+    finish(&run);
+}
+
+static void on_full(struct store_op *op)
+{
+    struct run *run = JM_CONTAINER_OF(op, struct job, submit.op)->run;
+
+    assert_int_equal(op->status, run->next_submit == 0 ? JM_EFULL : 0);
+    fault_plan.full_files = 0;
+    if (++run->next_submit == 1)
+        submit_one(run, 0, true, on_full);
+    else
+        writer_close(run->writer);
+}
+
+static void a_full_disk_refuses_and_later_does_not(void **state)
+{
+    struct run run;
+
+    start(&run, *state);
+    fault_plan.full_files = FAULT_LOG;
+    submit_one(&run, 0, true, on_full);
+    finish(&run);
+    assert_int_equal(run.next_submit, 2);
+    assert_int_equal(run.fatals, 0);
+}
+
+#define FAULT_TEST(name) cmocka_unit_test_setup_teardown(name, setup_faults, teardown_faults)
 #define WRITER_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -216,7 +339,14 @@ int main(void)
         WRITER_TEST(a_gate_opens_when_what_is_committed_is_on_disk),
         WRITER_TEST(a_gate_over_nothing_opens_at_once_but_not_within_the_call),
         WRITER_TEST(what_comes_behind_the_close_comes_back_too),
+        FAULT_TEST(after_a_failed_sync_nothing_is_acknowledged),
+        FAULT_TEST(a_failed_sync_that_nobody_waits_for_is_told_within_a_moment),
+        FAULT_TEST(a_failed_checkpoint_is_told_without_being_asked),
+        FAULT_TEST(a_full_disk_refuses_and_later_does_not),
     };
+
+    if (fault_vfs_register() != SQLITE_OK)
+        return 1;
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
