@@ -4,51 +4,9 @@
  * statement that stays open holds its snapshot, and a held snapshot keeps the WAL from starting
  * anew.
  */
-#include "broker/reader.h"
+#include "broker/reader_inside.h"
 
 #include <stdlib.h>
-
-#include "broker/store_db.h"
-#include "broker/store_query.h"
-#include "schema/errors.h"
-
-/* What a job row shows; args and result last, or not at all. */
-#define JOB_COLUMNS                                                                          \
-    "SELECT j.id, j.queue, j.task, j.priority, j.max_attempts, j.timeout_ms, j.grace_ms,"    \
-    " j.tags, coalesce(l.state, e.state), coalesce(l.attempt, e.attempt),"                   \
-    " coalesce(l.failures, e.failures), coalesce(l.crashes, e.crashes),"                     \
-    " coalesce(l.deaths, e.deaths), coalesce(l.due_ms, e.due_ms), coalesce(l.host, e.host)," \
-    " coalesce(l.begun_at_ms, e.begun_at_ms), coalesce(e.finished_at_ms, 0),"                \
-    " coalesce(e.run_us, 0), e.error"
-#define JOB_TABLES " FROM jobs j LEFT JOIN live l ON l.id = j.id LEFT JOIN ends e ON e.id = j.id"
-
-#define READER_STATEMENTS(X)                                                                 \
-    X(SQL_GET, JOB_COLUMNS JOB_TABLES " WHERE j.id = ?")                                     \
-    X(SQL_GET_BLOBS, JOB_COLUMNS ", j.args, e.result" JOB_TABLES " WHERE j.id = ?")          \
-    X(SQL_LAST_ERROR, "SELECT error FROM attempts WHERE id = ? AND error IS NOT NULL"        \
-                      " ORDER BY attempt DESC LIMIT 1")                                      \
-    X(SQL_SIZE, "SELECT coalesce(length(j.args), 0) + coalesce(length(e.result), 0)"         \
-                " FROM jobs j LEFT JOIN ends e ON e.id = j.id WHERE j.id = ?")               \
-    X(SQL_SCAN_JOBS, "SELECT id, 0 FROM jobs WHERE id < ? ORDER BY id DESC")                 \
-    X(SQL_SCAN_LIVE, "SELECT id, state FROM live NOT INDEXED WHERE id < ? ORDER BY id DESC") \
-    X(SQL_SCAN_OUT, "SELECT id, state FROM live INDEXED BY live_out"                         \
-                    " WHERE state IN (3, 4) AND id < ? ORDER BY id DESC")                    \
-    X(SQL_SCAN_ENDS, "SELECT id, state FROM ends NOT INDEXED WHERE id < ? ORDER BY id DESC") \
-    X(SQL_SCAN_FAILED, "SELECT id, state FROM ends INDEXED BY ends_failed"                   \
-                       " WHERE state = 11 AND id < ? ORDER BY id DESC")                      \
-    X(SQL_COUNTS, "SELECT queue, scheduled, queued, dispatched, running, succeeded, failed," \
-                  " cancelled, expired FROM counts ORDER BY queue")                          \
-    X(SQL_NEXT_DUE, "SELECT due_ms FROM live INDEXED BY live_scheduled WHERE state = 1"      \
-                    " ORDER BY due_ms LIMIT 1")                                              \
-    X(SQL_META, "SELECT value FROM meta WHERE name = ?")                                     \
-    X(SQL_TASKS, "SELECT name, kind, doc, seen_at_ms FROM tasks ORDER BY name")
-
-enum reader_sql {
-#define X(name, text) name,
-    READER_STATEMENTS(X)
-#undef X
-        READER_SQL_COUNT
-};
 
 static const char *const statements[READER_SQL_COUNT] = {
 #define X(name, text) [name] = text,
@@ -58,26 +16,6 @@ static const char *const statements[READER_SQL_COUNT] = {
 
 /* Longer buffers are given back. */
 enum { READER_KEEP_BYTES = 64 << 10, READER_MAX_BYTES = 64 << 20 };
-
-struct reader {
-    sqlite3 *db;
-    sqlite3_stmt *stmts[READER_SQL_COUNT];
-    struct buf bytes; /* what the spans of the last view point into */
-    struct buf frame;
-};
-
-static struct store_query use(struct reader *r, enum reader_sql which)
-{
-    return store_query_of(r->stmts[which]);
-}
-
-/* A read that fails ends nothing, but it is never JM_EFULL. */
-static int error_of(int rc)
-{
-    int error = store_db_error(rc);
-
-    return error == JM_EFULL ? JM_ESTORE : error;
-}
 
 int reader_open(const struct store_conf *conf, struct reader **ret_reader)
 {
@@ -93,7 +31,7 @@ int reader_open(const struct store_conf *conf, struct reader **ret_reader)
         rc = store_db_prepare(r->db, statements, READER_SQL_COUNT, r->stmts);
     if (rc != SQLITE_OK) {
         reader_close(r);
-        return error_of(rc);
+        return reader_error(rc);
     }
     *ret_reader = r;
     return 0;
@@ -165,7 +103,7 @@ static int keep_view(struct reader *r, struct job_view *job)
 /* A job that is being tried again shows what went wrong last. */
 static int keep_last_error(struct reader *r, struct job_view *job)
 {
-    struct store_query q = use(r, SQL_LAST_ERROR);
+    struct store_query q = reader_use(r, SQL_LAST_ERROR);
     bool found = false;
     int rc;
 
@@ -182,10 +120,10 @@ static int keep_last_error(struct reader *r, struct job_view *job)
     return SQLITE_OK;
 }
 
-static int get(struct reader *r, uint64_t id, bool with_blobs, struct job_view *ret_job,
-               bool *ret_found)
+int reader_fetch(struct reader *r, uint64_t id, bool with_blobs, struct job_view *ret_job,
+                 bool *ret_found)
 {
-    struct store_query q = use(r, with_blobs ? SQL_GET_BLOBS : SQL_GET);
+    struct store_query q = reader_use(r, with_blobs ? SQL_GET_BLOBS : SQL_GET);
     int rc;
 
     store_query_put_int(&q, (int64_t)id);
@@ -204,10 +142,10 @@ int reader_get(struct reader *r, uint64_t id, bool with_blobs, struct job_view *
 {
     struct job_view job;
     bool found = false;
-    int rc = get(r, id, with_blobs, &job, &found);
+    int rc = reader_fetch(r, id, with_blobs, &job, &found);
 
     if (rc != SQLITE_OK)
-        return error_of(rc);
+        return reader_error(rc);
     if (!found)
         return JM_ENOJOB;
     *ret_job = job;
@@ -216,14 +154,14 @@ int reader_get(struct reader *r, uint64_t id, bool with_blobs, struct job_view *
 
 int reader_size(struct reader *r, uint64_t id, size_t *ret_bytes)
 {
-    struct store_query q = use(r, SQL_SIZE);
+    struct store_query q = reader_use(r, SQL_SIZE);
     bool found = false;
     int rc;
 
     store_query_put_int(&q, (int64_t)id);
     rc = store_query_next(&q, &found);
     if (rc != SQLITE_OK)
-        return error_of(rc);
+        return reader_error(rc);
     *ret_bytes = 0;
     if (found) {
         *ret_bytes = (size_t)store_query_int(&q);
@@ -232,125 +170,11 @@ int reader_size(struct reader *r, uint64_t id, size_t *ret_bytes)
     return 0;
 }
 
-/* ---- many jobs ---- */
-
-/* The shortest walk that meets every job in one of these states. */
-static enum reader_sql walk_of(unsigned states)
-{
-    const unsigned out = 1u << JOB_DISPATCHED | 1u << JOB_RUNNING;
-    const unsigned live = out | 1u << JOB_SCHEDULED | 1u << JOB_QUEUED;
-
-    if (states == 0 || ((states & live) != 0 && (states & ~live) != 0))
-        return SQL_SCAN_JOBS;
-    if ((states & ~out) == 0)
-        return SQL_SCAN_OUT;
-    if ((states & ~live) == 0)
-        return SQL_SCAN_LIVE;
-    return states == 1u << JOB_FAILED ? SQL_SCAN_FAILED : SQL_SCAN_ENDS;
-}
-
-static bool is_wanted(const struct reader_filter *f, const struct job_view *job)
-{
-    if (f->states != 0 && (f->states & 1u << job->state) == 0)
-        return false;
-    if (f->queue.len > 0 && !span_is_equal(f->queue, job->spec.queue))
-        return false;
-    return f->task.len == 0 || span_is_equal(f->task, job->spec.task);
-}
-
-/* Shows the job if it matches. The walk holds the snapshot, so it is still there. */
-static int show(struct reader *r, const struct reader_filter *f, uint64_t id, enum job_state state,
-                void *owner, reader_job_cb on_job, size_t *shown)
-{
-    struct job_view job;
-    bool found = false;
-    int rc;
-
-    if (state != JOB_NONE && (f->states & 1u << state) == 0)
-        return SQLITE_OK;
-    rc = get(r, id, false, &job, &found);
-    if (rc == SQLITE_OK && found && is_wanted(f, &job)) {
-        on_job(owner, &job);
-        ++*shown;
-    }
-    return rc;
-}
-
-int reader_list(struct reader *r, const struct reader_filter *filter, size_t limit, size_t max_scan,
-                void *owner, reader_job_cb on_job, uint64_t *ret_next)
-{
-    struct store_query q = use(r, walk_of(filter->states));
-    uint64_t below = filter->below != 0 ? filter->below : (uint64_t)INT64_MAX;
-    uint64_t last = 0;
-    size_t shown = 0;
-    size_t seen = 0;
-    bool has_row = false;
-    int rc;
-
-    store_query_put_int(&q, (int64_t)(below < INT64_MAX ? below : INT64_MAX));
-    rc = store_query_next(&q, &has_row);
-    while (rc == SQLITE_OK && has_row && shown < limit && seen < max_scan) {
-        last = (uint64_t)store_query_int(&q);
-        seen++;
-        rc = show(r, filter, last, (enum job_state)store_query_int(&q), owner, on_job, &shown);
-        if (rc == SQLITE_OK)
-            rc = store_query_next(&q, &has_row);
-    }
-    store_query_end(&q);
-    if (rc != SQLITE_OK)
-        return error_of(rc);
-    *ret_next = has_row ? last : 0;
-    return 0;
-}
-
-static int show_dispatched(struct reader *r, uint64_t id, unsigned node, void *owner,
-                           reader_dispatched_cb on_job)
-{
-    struct job_view job;
-    bool found = false;
-    int rc = get(r, id, true, &job, &found);
-
-    if (rc != SQLITE_OK || !found)
-        return rc;
-    /* The last error of an earlier attempt is in r->frame: nobody needs it here. */
-    job.error = (struct span){0};
-    buf_clear(&r->frame);
-    wire_encode_job(&r->frame, &(struct wire_job){.node = node,
-                                                  .id = id,
-                                                  .attempt = job.attempt,
-                                                  .timeout_ms = job.spec.timeout_ms,
-                                                  .grace_ms = job.spec.grace_ms,
-                                                  .queue = job.spec.queue,
-                                                  .task = job.spec.task,
-                                                  .args = job.spec.args});
-    if (buf_has_failed(&r->frame))
-        return SQLITE_NOMEM;
-    on_job(owner, &job, buf_span(&r->frame));
-    return SQLITE_OK;
-}
-
-int reader_dispatched(struct reader *r, unsigned node, void *owner, reader_dispatched_cb on_job)
-{
-    struct store_query q = use(r, SQL_SCAN_OUT);
-    bool has_row = false;
-    int rc;
-
-    store_query_put_int(&q, INT64_MAX);
-    rc = store_query_next(&q, &has_row);
-    while (rc == SQLITE_OK && has_row) {
-        rc = show_dispatched(r, (uint64_t)store_query_int(&q), node, owner, on_job);
-        if (rc == SQLITE_OK)
-            rc = store_query_next(&q, &has_row);
-    }
-    store_query_end(&q);
-    return error_of(rc);
-}
-
 /* ---- the rest ---- */
 
 int reader_counts(struct reader *r, void *owner, store_counts_cb on_queue)
 {
-    struct store_query q = use(r, SQL_COUNTS);
+    struct store_query q = reader_use(r, SQL_COUNTS);
     bool has_row = false;
     int rc = store_query_next(&q, &has_row);
 
@@ -364,7 +188,7 @@ int reader_counts(struct reader *r, void *owner, store_counts_cb on_queue)
         on_queue(owner, name, &counts);
         rc = store_query_next(&q, &has_row);
     }
-    return error_of(rc);
+    return reader_error(rc);
 }
 
 /* The one number that a statement gives, or `none`. */
@@ -385,7 +209,7 @@ static int get_number(struct store_query *q, int64_t none, int64_t *ret_value)
 
 static int get_meta(struct reader *r, const char *name, uint64_t *ret_value)
 {
-    struct store_query q = use(r, SQL_META);
+    struct store_query q = reader_use(r, SQL_META);
     int64_t value = 0;
     int rc;
 
@@ -398,7 +222,7 @@ static int get_meta(struct reader *r, const char *name, uint64_t *ret_value)
 
 int reader_start(struct reader *r, struct reader_start *ret_start)
 {
-    struct store_query q = use(r, SQL_NEXT_DUE);
+    struct store_query q = reader_use(r, SQL_NEXT_DUE);
     struct reader_start start;
     int rc = get_number(&q, -1, &start.next_due_ms);
 
@@ -408,12 +232,12 @@ int reader_start(struct reader *r, struct reader_start *ret_start)
         rc = get_meta(r, "id_high_water", &start.id_high_water);
     if (rc == SQLITE_OK)
         *ret_start = start;
-    return error_of(rc);
+    return reader_error(rc);
 }
 
 int reader_tasks(struct reader *r, void *owner, reader_task_cb on_task)
 {
-    struct store_query q = use(r, SQL_TASKS);
+    struct store_query q = reader_use(r, SQL_TASKS);
     bool has_row = false;
     int rc = store_query_next(&q, &has_row);
 
@@ -425,5 +249,5 @@ int reader_tasks(struct reader *r, void *owner, reader_task_cb on_task)
         on_task(owner, &task, store_query_int(&q));
         rc = store_query_next(&q, &has_row);
     }
-    return error_of(rc);
+    return reader_error(rc);
 }

@@ -216,7 +216,7 @@ static int run_op(struct store *s, struct store_op *op)
     case STORE_PROBE:
         return store_probe(s, JM_CONTAINER_OF(op, struct store_probe, op), &op->status);
     }
-    assert(!"a kind of operation that nobody runs");
+    assert(false && "a kind of operation that nobody runs");
     return SQLITE_MISUSE;
 }
 

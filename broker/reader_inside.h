@@ -1,0 +1,75 @@
+/*
+ * reader_inside.h: what reader.c (one job, and what a start has to know) and reader_list.c (many
+ * jobs) share. Nobody else includes it.
+ */
+#ifndef BROKER_READER_INSIDE_H
+#define BROKER_READER_INSIDE_H
+
+#include "broker/reader.h"
+#include "broker/store_db.h"
+#include "broker/store_query.h"
+#include "schema/errors.h"
+
+/* What a job row shows; args and result last, or not at all. */
+#define JOB_COLUMNS                                                                          \
+    "SELECT j.id, j.queue, j.task, j.priority, j.max_attempts, j.timeout_ms, j.grace_ms,"    \
+    " j.tags, coalesce(l.state, e.state), coalesce(l.attempt, e.attempt),"                   \
+    " coalesce(l.failures, e.failures), coalesce(l.crashes, e.crashes),"                     \
+    " coalesce(l.deaths, e.deaths), coalesce(l.due_ms, e.due_ms), coalesce(l.host, e.host)," \
+    " coalesce(l.begun_at_ms, e.begun_at_ms), coalesce(e.finished_at_ms, 0),"                \
+    " coalesce(e.run_us, 0), e.error"
+#define JOB_TABLES " FROM jobs j LEFT JOIN live l ON l.id = j.id LEFT JOIN ends e ON e.id = j.id"
+
+#define READER_STATEMENTS(X)                                                                 \
+    X(SQL_GET, JOB_COLUMNS JOB_TABLES " WHERE j.id = ?")                                     \
+    X(SQL_GET_BLOBS, JOB_COLUMNS ", j.args, e.result" JOB_TABLES " WHERE j.id = ?")          \
+    X(SQL_LAST_ERROR, "SELECT error FROM attempts WHERE id = ? AND error IS NOT NULL"        \
+                      " ORDER BY attempt DESC LIMIT 1")                                      \
+    X(SQL_SIZE, "SELECT coalesce(length(j.args), 0) + coalesce(length(e.result), 0)"         \
+                " FROM jobs j LEFT JOIN ends e ON e.id = j.id WHERE j.id = ?")               \
+    X(SQL_SCAN_JOBS, "SELECT id, 0 FROM jobs WHERE id < ? ORDER BY id DESC")                 \
+    X(SQL_SCAN_LIVE, "SELECT id, state FROM live NOT INDEXED WHERE id < ? ORDER BY id DESC") \
+    X(SQL_SCAN_OUT, "SELECT id, state FROM live INDEXED BY live_out"                         \
+                    " WHERE state IN (3, 4) AND id < ? ORDER BY id DESC")                    \
+    X(SQL_SCAN_ENDS, "SELECT id, state FROM ends NOT INDEXED WHERE id < ? ORDER BY id DESC") \
+    X(SQL_SCAN_FAILED, "SELECT id, state FROM ends INDEXED BY ends_failed"                   \
+                       " WHERE state = 11 AND id < ? ORDER BY id DESC")                      \
+    X(SQL_COUNTS, "SELECT queue, scheduled, queued, dispatched, running, succeeded, failed," \
+                  " cancelled, expired FROM counts ORDER BY queue")                          \
+    X(SQL_NEXT_DUE, "SELECT due_ms FROM live INDEXED BY live_scheduled WHERE state = 1"      \
+                    " ORDER BY due_ms LIMIT 1")                                              \
+    X(SQL_META, "SELECT value FROM meta WHERE name = ?")                                     \
+    X(SQL_TASKS, "SELECT name, kind, doc, seen_at_ms FROM tasks ORDER BY name")
+
+enum reader_sql {
+#define X(name, text) name,
+    READER_STATEMENTS(X)
+#undef X
+        READER_SQL_COUNT
+};
+
+struct reader {
+    sqlite3 *db;
+    sqlite3_stmt *stmts[READER_SQL_COUNT];
+    struct buf bytes; /* what the spans of the last view point into */
+    struct buf frame;
+};
+
+static inline struct store_query reader_use(struct reader *r, enum reader_sql which)
+{
+    return store_query_of(r->stmts[which]);
+}
+
+/* A read that fails ends nothing, but it is never JM_EFULL. */
+static inline int reader_error(int rc)
+{
+    int error = store_db_error(rc);
+
+    return error == JM_EFULL ? JM_ESTORE : error;
+}
+
+/* Reads a job into `ret_job`, whose spans then point into the reader. Returns SQLite's code. */
+int reader_fetch(struct reader *r, uint64_t id, bool with_blobs, struct job_view *ret_job,
+                 bool *ret_found) JM_MUST_CHECK;
+
+#endif
