@@ -118,6 +118,8 @@ class Documents(unittest.TestCase):
         self.assertEqual([code for _, code, _ in rows], self.schemas["ProblemCode"]["enum"])
         for status, code, title in rows:
             self.assertIn(f"| {status} | `{code}` | {title} |", self.section("HTTP"))
+        self.assertEqual([code for _, code, _ in attempt_rows()],
+                         self.schemas["AttemptCode"]["enum"])
         for _, code, title in attempt_rows():
             self.assertIn(f"| `{code}` | {title} |", self.section("HTTP"))
 
