@@ -111,6 +111,14 @@ class Documents(unittest.TestCase):
         self.assertEqual(written - {"args", "result"},
                          set(self.schemas["JobSummary"]["properties"]))
 
+    def test_members_of_an_error_are_those_that_evidence_writes(self):
+        written = set(re.findall(r'"([a-z_]+)", (?:event|errors|tail)|pk, "(\w+)"',
+                                 read("broker/evidence.c")))
+        written = {a or b for a, b in written}
+        self.assertEqual(written, set(self.schemas["JobError"]["properties"]))
+        for name in written:
+            self.assertIn(f"`{name}`", self.section("HTTP"))
+
     def test_codes_are_those_of_errors_def(self):
         rows = error_rows("/* Inside the programs")
         inside = {code: (status, code, title) for status, code, title in error_rows("/* How an")}

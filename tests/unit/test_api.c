@@ -1,0 +1,333 @@
+/*
+ * The flow of one request through api.c, call.c, show.c and the routes.
+ */
+#include "tests/unit/api_world.h"
+
+/* ---- tests ---- */
+
+static void a_job_that_has_not_ended_is_shown_at_once(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    w->is_synced = false;
+    get_job(w, &s, "", NULL);
+    check(&s, 200, "\"state\":\"queued\"");
+}
+
+static void an_end_is_shown_only_when_it_is_on_disk(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+    struct shot list;
+
+    set_state(w, JOB_SUCCEEDED);
+    w->is_synced = false;
+    get_job(w, &s, "", NULL);
+    ask(w, &list, HTTP_GET, "/v1/jobs", NULL, NULL);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    check_open(&s);
+    check_open(&list);
+    sync_disk(w);
+    check(&s, 200, "\"result\":42");
+    check(&list, 200, "\"state\":\"succeeded\"");
+}
+
+static void a_wait_ends_with_the_job(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    get_job(w, &s, "?wait=10", NULL);
+    check_open(&s);
+    pass_time(w, 9999);
+    check_open(&s);
+    set_state(w, JOB_SUCCEEDED);
+    w->is_synced = false; /* by a later commit: the waiter is called behind its own */
+    waiters_mark(&w->core.waiters, JOB_ID);
+    waiters_turn(&w->core.waiters);
+    check(&s, 200, "\"result\":42");
+    pass_time(w, 1000);
+    assert_int_equal(s.completions, 1);
+}
+
+static void a_wait_that_is_over_shows_the_job_as_it_is(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    get_job(w, &s, "", "Prefer: wait=10");
+    check_open(&s);
+    pass_time(w, 10000);
+    check(&s, 200, "\"state\":\"queued\"");
+    assert_non_null(strstr(s.headers, "Preference-Applied: wait=10\n"));
+    waiters_mark(&w->core.waiters, JOB_ID);
+    waiters_turn(&w->core.waiters);
+    assert_int_equal(s.completions, 1);
+}
+
+static void a_job_that_has_ended_needs_no_wait(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    set_state(w, JOB_FAILED);
+    get_job(w, &s, "?wait=10", NULL);
+    check(&s, 200, "\"state\":\"failed\"");
+    w->reader.job.id = 0;
+    get_job(w, &s, "?wait=10", NULL);
+    check(&s, 404, "there is no job");
+}
+
+static void who_goes_away_is_forgotten(void **state)
+{
+    struct world *w = *state;
+    struct shot waiting;
+    struct shot gated;
+
+    get_job(w, &waiting, "?wait=10", NULL);
+    leave(w, &waiting);
+    assert_int_equal(waiting.completions, 1);
+    assert_int_equal(waiters_count(&w->core.waiters), 0);
+    set_state(w, JOB_SUCCEEDED);
+    w->is_synced = false;
+    get_job(w, &gated, "", NULL);
+    leave(w, &gated);
+    assert_int_equal(gated.completions, 1);
+    assert_true(list_is_empty(&w->gates));
+    pass_time(w, 20000);
+    sync_disk(w);
+    assert_int_equal(waiting.completions + gated.completions, 2);
+    buf_done(&waiting.x.body_out);
+    buf_done(&gated.x.body_out);
+}
+
+static void a_large_job_is_read_on_the_pool(void **state)
+{
+    struct world *w = *state;
+    struct shot shots[READS_READERS + 3];
+
+    w->reader.bytes = 1 << 20;
+    for (size_t i = 0; i < JM_COUNT_OF(shots); i++) {
+        get_job(w, &shots[i], "", NULL);
+        check_open(&shots[i]);
+    }
+    leave(w, &shots[0]); /* while it is read: it is answered all the same */
+    check_open(&shots[0]);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    for (size_t i = 0; i < JM_COUNT_OF(shots); i++)
+        check(&shots[i], 200, "\"state\":\"queued\"");
+}
+
+static void a_stop_ends_waits_and_refuses_what_comes(void **state)
+{
+    struct world *w = *state;
+    struct shot get;
+    struct shot post;
+    struct shot late;
+
+    get_job(w, &get, "?wait=10", NULL);
+    ask(w, &post, HTTP_POST, "/v1/jobs?wait=10", "Content-Type: application/json",
+        "{\"task\":\"echo\"}");
+    run_ops(w, 0);
+    w->reader.job.id = w->core.ids.last;
+    api_stop(&w->api, w, note_stopped);
+    check(&get, 404, "there is no job"); /* the reader has only the one of the submit now */
+    check(&post, 202, "\"state\":\"queued\"");
+    ask(w, &late, HTTP_GET, "/ping", NULL, NULL);
+    check(&late, 503, "shutting down");
+}
+
+static void a_stop_waits_for_what_is_with_the_store(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    ask(w, &s, HTTP_POST, "/v1/jobs?wait=10", "Content-Type: application/json",
+        "{\"task\":\"echo\"}");
+    api_stop(&w->api, w, note_stopped);
+    pass_time(w, 0);
+    assert_false(w->has_stopped);
+    w->reader.job.id = w->core.ids.last;
+    run_ops(w, 0);
+    check(&s, 202, "\"state\":\"queued\"");
+}
+
+static void a_submit_is_answered_behind_its_commit(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    ask(w, &s, HTTP_POST, "/v1/jobs", "Content-Type: application/json", "{\"task\":\"echo\"}");
+    check_open(&s);
+    run_ops(w, 0);
+    check(&s, 201, "\"task\":\"echo\",\"queue\":\"default\",\"state\":\"queued\"");
+    assert_non_null(strstr(s.headers, "Location: /v1/jobs/0"));
+    assert_null(strstr(s.headers, "Jobmill-Warning"));
+}
+
+static void a_task_nobody_serves_is_warned_of(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    ask(w, &s, HTTP_POST, "/v1/jobs", "Content-Type: application/json", "{\"task\":\"ecko\"}");
+    run_ops(w, 0);
+    check(&s, 201, "\"warnings\":[\"no worker serves this task yet\"]");
+    assert_non_null(strstr(s.headers, "Jobmill-Warning: no worker serves"));
+}
+
+static void a_refused_commit_is_told(void **state)
+{
+    static const struct {
+        int error;
+        int status;
+    } rows[] = {{JM_EFULL, 507}, {JM_ESTORE, 500}, {JM_EIDEMPOTENCY, 422}};
+    struct world *w = *state;
+    struct shot s;
+
+    for (size_t i = 0; i < JM_COUNT_OF(rows); i++) {
+        ask(w, &s, HTTP_POST, "/v1/jobs?wait=5", "Content-Type: application/json",
+            "{\"task\":\"echo\"}");
+        run_ops(w, rows[i].error);
+        check(&s, rows[i].status, "");
+        assert_int_equal(s.error, rows[i].error);
+    }
+    assert_int_equal(waiters_count(&w->core.waiters), 0);
+}
+
+static void too_many_waiters_are_refused_before_anything_is_stored(void **state)
+{
+    struct world *w = *state;
+    struct waiter *others = calloc(JM_WAITERS, sizeof(*others));
+    struct shot s;
+
+    for (size_t i = 0; i < JM_WAITERS; i++)
+        assert_int_equal(waiters_add(&w->core.waiters, &others[i], i + 1), 0);
+    ask(w, &s, HTTP_POST, "/v1/jobs?wait=5", "Content-Type: application/json",
+        "{\"task\":\"echo\"}");
+    check(&s, 429, "at most 10000");
+    assert_true(list_is_empty(&w->ops));
+    get_job(w, &s, "?wait=5", NULL);
+    check(&s, 429, "at most 10000");
+    for (size_t i = 0; i < JM_WAITERS; i++)
+        waiters_remove(&w->core.waiters, &others[i]);
+    free(others);
+}
+
+static void readiness_is_probed_once_for_all_who_ask_in_one_second(void **state)
+{
+    struct world *w = *state;
+    struct shot a;
+    struct shot b;
+    struct shot c;
+
+    ask(w, &a, HTTP_GET, "/readyz", NULL, NULL);
+    ask(w, &b, HTTP_GET, "/readyz", NULL, NULL);
+    assert_ptr_equal(w->ops.next->next, &w->ops); /* one operation */
+    run_ops(w, 0);
+    check(&a, 200, "\"status\":\"degraded\",\"store\":\"up\",\"redis\":\"down\"");
+    check(&b, 200, "degraded");
+    ask(w, &c, HTTP_GET, "/readyz", NULL, NULL);
+    check(&c, 200, "degraded");
+    pass_time(w, 1000);
+    ask(w, &a, HTTP_GET, "/readyz", NULL, NULL);
+    check_open(&a);
+    run_ops(w, JM_EFULL);
+    check(&a, 503, "\"status\":\"failing\",\"store\":\"storage_full\"");
+}
+
+static void a_disk_that_hangs_fails_readiness(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    ask(w, &s, HTTP_GET, "/readyz", NULL, NULL);
+    pass_time(w, 4999);
+    check_open(&s);
+    pass_time(w, 1);
+    check(&s, 503, "failing");
+    run_ops(w, 0); /* it comes back after all */
+    ask(w, &s, HTTP_GET, "/readyz", NULL, NULL);
+    check(&s, 200, "degraded");
+}
+
+static void routes_have_their_classes_and_limits(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    ask(w, &s, HTTP_POST, "/v1/jobs", NULL, "{}");
+    assert_int_equal(s.ruling.overlap, HTTP_SUBMITS);
+    assert_true(s.ruling.needs_body);
+    assert_int_equal(s.ruling.max_body_bytes, 1 << 20);
+    check(&s, 415, "Content-Type");
+    ask(w, &s, HTTP_HEAD, "/ping", NULL, NULL);
+    assert_int_equal(s.ruling.overlap, HTTP_READS);
+    assert_int_equal(s.ruling.max_body_bytes, 0);
+    check(&s, 200, "pong");
+}
+
+static void what_has_no_route_is_refused_behind_its_head(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    ask(w, &s, HTTP_GET, "/v1/job", NULL, NULL);
+    check(&s, 404, "nothing at this path");
+    ask(w, &s, HTTP_DELETE, "/v1/jobs", NULL, NULL);
+    check(&s, 405, "");
+    assert_string_equal(s.headers, "Allow: POST, GET, HEAD, OPTIONS\n");
+    ask(w, &s, HTTP_OTHER, "/ping", NULL, NULL);
+    check(&s, 405, "");
+    ask(w, &s, HTTP_OPTIONS, "/v1/jobs/x/cancel", NULL, NULL);
+    check(&s, 204, "");
+    assert_string_equal(s.headers, "Allow: POST, OPTIONS\n");
+    ask(w, &s, HTTP_OPTIONS, "*", NULL, NULL);
+    check(&s, 204, "");
+}
+
+static void a_known_etag_is_answered_with_304_and_no_body(void **state)
+{
+    struct world *w = *state;
+    char header[128];
+    struct shot s;
+
+    get_job(w, &s, "", NULL);
+    snprintf(header, sizeof(header), "If-None-Match: %.*s", CALL_ETAG_BYTES - 4,
+             strchr(s.headers, '"'));
+    check(&s, 200, "queued");
+    get_job(w, &s, "", header);
+    assert_int_equal(s.x.body_out.len, 0);
+    check(&s, 304, "");
+    set_state(w, JOB_RUNNING);
+    get_job(w, &s, "", header);
+    check(&s, 200, "running");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_job_that_has_not_ended_is_shown_at_once),
+        TEST(an_end_is_shown_only_when_it_is_on_disk),
+        TEST(a_wait_ends_with_the_job),
+        TEST(a_wait_that_is_over_shows_the_job_as_it_is),
+        TEST(a_job_that_has_ended_needs_no_wait),
+        TEST(who_goes_away_is_forgotten),
+        TEST(a_large_job_is_read_on_the_pool),
+        TEST(a_stop_ends_waits_and_refuses_what_comes),
+        TEST(a_stop_waits_for_what_is_with_the_store),
+        TEST(a_submit_is_answered_behind_its_commit),
+        TEST(a_task_nobody_serves_is_warned_of),
+        TEST(a_refused_commit_is_told),
+        TEST(too_many_waiters_are_refused_before_anything_is_stored),
+        TEST(readiness_is_probed_once_for_all_who_ask_in_one_second),
+        TEST(a_disk_that_hangs_fails_readiness),
+        TEST(routes_have_their_classes_and_limits),
+        TEST(what_has_no_route_is_refused_behind_its_head),
+        TEST(a_known_etag_is_answered_with_304_and_no_body),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
