@@ -129,7 +129,7 @@ static void on_submitted(struct core_submit *s, int status)
 
 static int check_key(struct call *call, struct span key)
 {
-    bool is_good = key.len <= JM_IDEMPOTENCY_KEY_BYTES;
+    bool is_good = key.len >= 1 && key.len <= JM_IDEMPOTENCY_KEY_BYTES;
 
     for (size_t i = 0; i < key.len; i++)
         is_good = is_good && key.data[i] > 0x20 && key.data[i] < 0x7f;
@@ -150,9 +150,9 @@ static int read_key(struct call *call, const struct span *raw)
     size_t count = 0;
     int rc = call_header_once(call, "Idempotency-Key", &op->key);
 
-    if (rc == 0)
+    if (rc == 0 && op->key.data != NULL)
         rc = check_key(call, op->key);
-    if (rc != 0 || op->key.len == 0)
+    if (rc != 0 || op->key.data == NULL)
         return rc;
     for (size_t i = 0; i < JM_COUNT_OF(fields); i++) {
         if (raw[i].len == 0)

@@ -121,8 +121,8 @@ void call_hold(struct call *call, void (*on_open)(struct call *call));
 
 /* ---- parts of the request ---- */
 
-/* A header field that may come once: 0, its value empty if there is none; or JM_EHEADER with
- * call->fault. */
+/* A header field that may come once: 0, with a value of data NULL if there is none; or JM_EHEADER
+ * with call->fault. */
 int call_header_once(struct call *call, const char *name, struct span *ret_value) JM_MUST_CHECK;
 
 /* Refuses an exchange that has no call, in the form that the client takes. */
