@@ -63,18 +63,27 @@ static int start_store(struct broker *b)
 
 /* ---- the core ---- */
 
+/* The waiters of a turn read their jobs, as one read: they were marked behind the commits, so that
+ * the moment that begins here shows every end. */
+static void turn(struct broker *b)
+{
+    bool reads = waiters_has_marked(&b->core.waiters);
+
+    if (reads)
+        reader_begin(b->reader);
+    core_turn(&b->core);
+    if (reads)
+        reader_end(b->reader);
+}
+
 static void on_prepare(uv_prepare_t *prepare)
 {
-    struct broker *b = prepare->data;
-
-    core_turn(&b->core);
+    turn(prepare->data);
 }
 
 static void on_check(uv_check_t *check)
 {
-    struct broker *b = check->data;
-
-    core_turn(&b->core);
+    turn(check->data);
 }
 
 static int start_core(struct broker *b)

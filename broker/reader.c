@@ -6,6 +6,7 @@
  */
 #include "broker/reader_inside.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 static const char *const statements[READER_SQL_COUNT] = {
@@ -47,6 +48,29 @@ struct reader *reader_close(struct reader *r)
     buf_done(&r->frame);
     free(r);
     return NULL;
+}
+
+/* ---- several reads as one ---- */
+
+/* A transaction that cannot begin or end is none: then each read has its own, as without it. */
+static void run(struct reader *r, enum reader_sql which)
+{
+    struct store_query q = reader_use(r, which);
+
+    (void)store_query_run(&q);
+}
+
+void reader_begin(struct reader *r)
+{
+    if (r->depth++ == 0)
+        run(r, SQL_BEGIN);
+}
+
+void reader_end(struct reader *r)
+{
+    assert(r->depth > 0);
+    if (--r->depth == 0 && !sqlite3_get_autocommit(r->db))
+        run(r, SQL_COMMIT);
 }
 
 /* ---- one job ---- */

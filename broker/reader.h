@@ -32,6 +32,12 @@ struct job_view {
 int reader_open(const struct store_conf *conf, struct reader **ret_reader) JM_MUST_CHECK;
 struct reader *reader_close(struct reader *r);
 
+/* The reads between these two see one moment, and cost half as much each: a read by itself takes
+ * and drops the locks of a transaction. Hold it within one callback only: a held moment keeps the
+ * WAL from starting anew, and does not see what is committed meanwhile. May be nested. */
+void reader_begin(struct reader *r);
+void reader_end(struct reader *r);
+
 /* JM_ENOJOB if there is none. Two point reads. `with_blobs` false leaves args and result out. */
 int reader_get(struct reader *r, uint64_t id, bool with_blobs,
                struct job_view *ret_job) JM_MUST_CHECK;

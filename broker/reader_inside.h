@@ -21,6 +21,8 @@
 #define JOB_TABLES " FROM jobs j LEFT JOIN live l ON l.id = j.id LEFT JOIN ends e ON e.id = j.id"
 
 #define READER_STATEMENTS(X)                                                                 \
+    X(SQL_BEGIN, "BEGIN")                                                                    \
+    X(SQL_COMMIT, "COMMIT")                                                                  \
     X(SQL_GET, JOB_COLUMNS JOB_TABLES " WHERE j.id = ?")                                     \
     X(SQL_GET_BLOBS, JOB_COLUMNS ", j.args, e.result" JOB_TABLES " WHERE j.id = ?")          \
     X(SQL_LAST_ERROR, "SELECT error FROM attempts WHERE id = ? AND error IS NOT NULL"        \
@@ -51,6 +53,7 @@ enum reader_sql {
 struct reader {
     sqlite3 *db;
     sqlite3_stmt *stmts[READER_SQL_COUNT];
+    unsigned depth;   /* of reader_begin */
     struct buf bytes; /* what the spans of the last view point into */
     struct buf frame;
 };

@@ -106,8 +106,13 @@ static void read_job(struct call *call)
 {
     struct reader *reader = call->api->conf.reader;
     size_t bytes;
-    int rc = reader_size(reader, call->id, &bytes);
+    int rc;
 
+    reader_begin(reader);
+    rc = reader_size(reader, call->id, &bytes);
+    if (rc == 0 && bytes <= LARGE_BYTES)
+        rc = read_and_write(call, reader);
+    reader_end(reader);
     if (rc == 0 && bytes > LARGE_BYTES) {
         call->state = CALL_READING;
         call->read.on_thread = on_pool_thread;
@@ -115,7 +120,7 @@ static void read_job(struct call *call)
         reads_submit(&call->api->reads, &call->read);
         return;
     }
-    follow_read(call, rc != 0 ? rc : read_and_write(call, reader));
+    follow_read(call, rc);
 }
 
 /* ---- wait ---- */

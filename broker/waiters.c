@@ -47,6 +47,11 @@ void waiters_mark(struct waiters *ws, uint64_t id)
     }
 }
 
+bool waiters_has_marked(const struct waiters *ws)
+{
+    return !list_is_empty(&ws->marked);
+}
+
 void waiters_turn(struct waiters *ws)
 {
     struct list *node;

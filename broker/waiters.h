@@ -40,6 +40,9 @@ void waiters_remove(struct waiters *ws, struct waiter *w);
 /* The job has ended: marks its waiters. */
 void waiters_mark(struct waiters *ws, uint64_t id);
 
+/* Whether waiters_turn has somebody to call. */
+bool waiters_has_marked(const struct waiters *ws);
+
 /* Calls the marked ones. */
 void waiters_turn(struct waiters *ws);
 
