@@ -273,13 +273,13 @@ int main(int argc, char **argv)
     if (b.submits == NULL || b.events == NULL)
         die("out of memory");
     remove_database();
-    bench_bare(&b);
-    remove_database();
     if (store_open(&conf, &b.store, sentence) != 0)
         die(sentence);
     bench_straight(&b);
     bench_backlog(&b);
     b.store = store_close(b.store);
+    remove_database();
+    bench_bare(&b);
     remove_database();
     free(b.submits);
     free(b.events);
