@@ -2,7 +2,7 @@
  * The store's thread. Three parties share a struct writer:
  *
  *     loop ── inbox ──▶ writer thread ── done ──▶ loop            checkpoint thread
- *        (once per turn)   run, sync     (uv_async)                 (every 50 ms, if anything new)
+ *        (once per turn)   run, sync     (uv_async)                 (every 50 ms, above 1 MB)
  *
  * The loop collects what is submitted in a turn and hands it over once, before it sleeps (prepare)
  * and after it was woken (check), so that a turn's operations share a batch. A batch travels

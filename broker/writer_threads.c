@@ -2,7 +2,9 @@
  * The writer's two threads. The writing one takes all that waits, runs it as one transaction, syncs
  * if somebody asked for it or the last sync is too long ago, and hands the batch back; its pace is
  * the disk's. The checkpointing one moves the WAL into the database behind the writer's back, so
- * that the writer rarely has to.
+ * that the writer rarely has to. It leaves a small WAL alone: each new start of the WAL costs the
+ * next commit a sync of its header, which a single job at idle would pay every time (measured: 0.6
+ * to 1.5 ms with this, 1.7 to 2.2 without, on a busy machine).
  */
 #include "broker/writer_inside.h"
 
@@ -13,6 +15,7 @@ enum {
     BATCH_BYTES = 4 << 20,
     SYNC_AFTER_NS = 5000000,
     CHECKPOINT_EVERY_NS = 50000000,
+    WAL_WORTH_BYTES = 1 << 20,
     WAL_RESTART_BYTES = 16 << 20,
 };
 
@@ -98,7 +101,7 @@ static int run_batch(struct writer *w, struct writer_batch *b)
     w->stats.batches++;
     w->stats.commit_ns_sum += uv_hrtime() - begin_ns;
     w->stats.wal_bytes = store_wal_bytes(w->store);
-    w->has_news = true;
+    w->has_news = w->stats.wal_bytes >= WAL_WORTH_BYTES;
     uv_cond_signal(&w->tick);
     uv_mutex_unlock(&w->lock);
     return buf_has_failed(&b->counts) ? JM_ENOMEM : 0;
@@ -246,7 +249,7 @@ void writer_threads_write(void *arg)
 
 /* ---- the checkpoint thread ---- */
 
-/* Sleeps while nothing is written; then gives the WAL 50 ms to gather some work. */
+/* Sleeps while there is little to move; then gives the WAL 50 ms to gather some work. */
 static bool wait_for_news(struct writer *w)
 {
     bool goes_on;

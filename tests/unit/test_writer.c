@@ -294,11 +294,13 @@ static void a_failed_sync_that_nobody_waits_for_is_told_within_a_moment(void **s
 
 static void a_failed_checkpoint_is_told_without_being_asked(void **state)
 {
+    static const uint8_t large[2 << 20]; /* a small log is left alone */
     struct run run;
 
     start(&run, *state);
     fault_plan.fail_syncs_of = FAULT_DATABASE;
     submit_one(&run, 0, true, on_unsynced);
+    run.jobs[0].submit.spec.args = span_of(large, sizeof(large));
     while (run.fatals == 0)
         (void)uv_run(&run.loop, UV_RUN_ONCE);
     writer_close(run.writer);
@@ -329,6 +331,43 @@ static void a_full_disk_refuses_and_later_does_not(void **state)
     assert_int_equal(run.fatals, 0);
 }
 
+/* ---- the log ---- */
+
+enum { LARGE_JOBS = 64, LARGE_BYTES = 1 << 20, LOG_BOUND_BYTES = 32 << 20 };
+
+static void on_large(struct store_op *op)
+{
+    struct run *run = JM_CONTAINER_OF(op, struct job, submit.op)->run;
+
+    assert_int_equal(op->status, 0);
+    if (++run->next_submit == LARGE_JOBS)
+        writer_close(run->writer);
+}
+
+static void the_log_is_used_again_and_stays_below_its_bound(void **state)
+{
+    static const uint8_t large[LARGE_BYTES];
+    struct fixture *f = *state;
+    struct writer_stats stats;
+    struct run run;
+    size_t highest = 0;
+
+    start(&run, f);
+    for (size_t i = 0; i < LARGE_JOBS; i++) {
+        submit_one(&run, i, true, on_large);
+        run.jobs[i].submit.spec.args = span_of(large, sizeof(large));
+        run.jobs[i].submit.op.bytes = sizeof(large);
+    }
+    while (run.next_submit < LARGE_JOBS) {
+        (void)uv_run(&run.loop, UV_RUN_ONCE);
+        writer_stats(run.writer, &stats);
+        highest = stats.wal_bytes > highest ? stats.wal_bytes : highest;
+    }
+    assert_in_range(highest, LARGE_BYTES, LOG_BOUND_BYTES);
+    assert_in_range(stats.batches, LARGE_JOBS / 4, LARGE_JOBS); /* of 4 MB */
+    finish(&run);
+}
+
 #define FAULT_TEST(name) cmocka_unit_test_setup_teardown(name, setup_faults, teardown_faults)
 #define WRITER_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
@@ -339,6 +378,7 @@ int main(void)
         WRITER_TEST(a_gate_opens_when_what_is_committed_is_on_disk),
         WRITER_TEST(a_gate_over_nothing_opens_at_once_but_not_within_the_call),
         WRITER_TEST(what_comes_behind_the_close_comes_back_too),
+        WRITER_TEST(the_log_is_used_again_and_stays_below_its_bound),
         FAULT_TEST(after_a_failed_sync_nothing_is_acknowledged),
         FAULT_TEST(a_failed_sync_that_nobody_waits_for_is_told_within_a_moment),
         FAULT_TEST(a_failed_checkpoint_is_told_without_being_asked),
