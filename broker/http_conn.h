@@ -21,8 +21,7 @@ enum {
     HTTP_LISTENERS = 8,
     HTTP_UNSENT_BYTES = 256 * 1024, /* answers that wait in a connection; then no request begins */
     HTTP_BODY_STEP_BYTES = 65536,   /* this much of a body buys another body_ms */
-    HTTP_LINGER_BYTES = 1 << 20,    /* thrown away behind a last answer, then it is enough */
-    HTTP_WRITE_PIECES = 64,         /* in one write */
+    HTTP_DISCARD_BYTES = 65536,     /* of a refused body, to keep the connection usable */
     HTTP_DATE_BYTES = 30,           /* "Sun, 06 Nov 1994 08:49:37 GMT" and NUL */
 };
 
@@ -58,6 +57,7 @@ struct http_conn {
     bool is_receiving;
     bool has_eof;
     bool is_dropped; /* the handler asked for the end */
+    bool is_deaf;    /* no more is wanted from the client, not even to throw away */
 
     struct buf in;           /* received and not used yet */
     struct http_chunk chunk; /* the coding of reading's body */
@@ -66,7 +66,7 @@ struct http_conn {
     size_t lingered_bytes;
 
     bool is_writing;     /* `write` is under way */
-    size_t writing;      /* bytes in it */
+    unsigned writing;    /* exchanges in it */
     size_t unsent_bytes; /* of answers in `exchanges` */
     size_t queue_bytes;  /* left of `write` when its time limit was set */
     struct http_deadline read_due;
@@ -80,7 +80,8 @@ struct http_listener {
     struct http_server *server;
     bool is_pipe;
     bool is_open;
-    char path[108]; /* socket file to remove at the end; empty: none */
+    bool has_pending; /* a connection could not be accepted for want of memory */
+    char path[108];   /* socket file to remove at the end; empty: none */
 };
 
 struct http_server {
@@ -91,6 +92,7 @@ struct http_server {
     struct http_listener listeners[HTTP_LISTENERS];
     unsigned listener_count;
     unsigned open_listeners;
+    bool has_pending; /* of one of them */
     char address[160];
     struct list conns;
     struct list dirty;
@@ -99,8 +101,7 @@ struct http_server {
     uv_timer_t timer;
     uv_prepare_t prepare;
     uv_check_t check;
-    uv_idle_t awake;       /* keeps the loop from sleeping while a connection is dirty */
-    unsigned open_handles; /* of those four */
+    unsigned open_handles; /* of those three */
     struct list pool;      /* free exchanges, by x->turn */
     unsigned pool_count;
     size_t bodies_bytes; /* request bodies in memory */
@@ -124,6 +125,9 @@ void http_conn_take_drop(struct http_conn *c, struct http_exchange *x);
 
 /* Writes what is answered, begins what has waited. Called once for each dirty connection. */
 void http_conn_flush(struct http_conn *c);
+
+/* The one door of c->phase. */
+void http_conn_enter(struct http_conn *c, enum http_phase phase);
 
 /* No further request begins; an idle connection closes now. */
 void http_conn_end(struct http_conn *c);

@@ -235,9 +235,7 @@ static enum http_progress read_version(struct http_head *head, const uint8_t *ba
 static enum http_progress read_method(struct http_head *head, const uint8_t *base, size_t at,
                                       size_t end)
 {
-    if (end == at)
-        return is_bad(head, HTTP_BAD_LINE, at);
-    if (skip_class(base, at, end, IS_TOKEN) != end)
+    if (end == at || skip_class(base, at, end, IS_TOKEN) != end)
         return is_bad(head, HTTP_BAD_METHOD, at);
     if (end - at > HTTP_METHOD_BYTES)
         return is_bad(head, HTTP_LONG_METHOD, at);

@@ -1,7 +1,10 @@
 #include "broker/http_listen.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,239 +21,247 @@ union address {
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
-    struct sockaddr_un path;
-    struct sockaddr_storage storage;
+    struct sockaddr_un un;
 };
 
-void http_listen_explain(struct http_reason *ret_reason, const char *what, int uv_error)
-{
-    snprintf(ret_reason->text, sizeof(ret_reason->text), "cannot listen on %s: %s%s", what,
-             uv_strerror(uv_error),
-             uv_error == UV_EADDRINUSE ? "; choose another port, or stop what uses this one" : "");
-}
+static int refuse(struct http_reason *reason, int error, const char *fmt, ...) JM_PRINTF(3, 4);
 
-static int refuse(struct http_reason *ret_reason, const char *what)
+static int refuse(struct http_reason *reason, int error, const char *fmt, ...)
 {
-    snprintf(ret_reason->text, sizeof(ret_reason->text),
-             "'%s' is not an address to listen on: until there are keys it is 127.0.0.1:PORT, "
-             "[::1]:PORT, localhost:PORT or unix:PATH",
-             what);
-    return JM_EINVAL;
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(reason->text, sizeof(reason->text), fmt, args);
+    va_end(args);
+    return error;
 }
 
 static bool is_loopback(const union address *a)
 {
-    switch (a->any.sa_family) {
-    case AF_UNIX:
-        return true;
-    case AF_INET:
+    if (a->any.sa_family == AF_INET)
         return (ntohl(a->v4.sin_addr.s_addr) >> 24) == 127;
-    case AF_INET6:
-        return IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr);
-    default:
-        return false;
-    }
+    return a->any.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr);
 }
 
-/* ---- TCP ---- */
-
-static bool parse_port(const char *text, int *ret_port)
-{
-    char *end;
-    long port;
-
-    if (*text < '0' || *text > '9')
-        return false;
-    port = strtol(text, &end, 10);
-    if (*end != '\0' || port < 0 || port > 65535)
-        return false;
-    *ret_port = (int)port;
-    return true;
-}
-
+/* "HOST:PORT" or "[HOST]:PORT" with numbers or "localhost". False if it is none. */
 static bool parse_tcp(const char *text, union address *ret_address)
 {
     const char *colon = strrchr(text, ':');
     char host[64];
-    size_t len = colon != NULL ? (size_t)(colon - text) : sizeof(host);
-    int port;
+    size_t len;
+    unsigned long port;
+    char *end;
 
-    if (len >= sizeof(host) || !parse_port(colon + 1, &port))
+    if (colon == NULL || colon[1] < '0' || colon[1] > '9')
+        return false;
+    port = strtoul(colon + 1, &end, 10);
+    len = (size_t)(colon - text);
+    if (*end != '\0' || port > 65535 || len >= sizeof(host))
         return false;
     memcpy(host, text, len);
     host[len] = '\0';
-    if (strcmp(host, "localhost") == 0)
-        strcpy(host, "127.0.0.1");
+    memset(ret_address, 0, sizeof(*ret_address));
     if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
         host[len - 1] = '\0';
-        return uv_ip6_addr(host + 1, port, &ret_address->v6) == 0;
+        ret_address->v6.sin6_family = AF_INET6;
+        ret_address->v6.sin6_port = htons((uint16_t)port);
+        return inet_pton(AF_INET6, host + 1, &ret_address->v6.sin6_addr) == 1;
     }
-    return uv_ip4_addr(host, port, &ret_address->v4) == 0;
+    ret_address->v4.sin_family = AF_INET;
+    ret_address->v4.sin_port = htons((uint16_t)port);
+    return inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host,
+                     &ret_address->v4.sin_addr) == 1;
 }
 
-static void drop_handle(struct http_listener *listener)
+static socklen_t size_of(const union address *a)
 {
-    uv_close(&listener->io.handle, NULL);
+    switch (a->any.sa_family) {
+    case AF_INET:
+        return sizeof(a->v4);
+    case AF_INET6:
+        return sizeof(a->v6);
+    default:
+        return sizeof(a->un);
+    }
 }
 
-static int bind_tcp(uv_loop_t *loop, const char *text, struct http_listener *listener,
-                    struct http_reason *ret_reason)
+static bool read_address(int fd, union address *ret_address)
 {
-    union address address = {.storage = {0}};
-    int error;
+    socklen_t size = sizeof(*ret_address);
 
-    if (!parse_tcp(text, &address) || !is_loopback(&address))
-        return refuse(ret_reason, text);
-    listener->is_pipe = false;
-    error = uv_tcp_init(loop, &listener->io.tcp);
-    if (error != 0) {
-        http_listen_explain(ret_reason, text, error);
-        return JM_EIO;
-    }
-    error = uv_tcp_bind(&listener->io.tcp, &address.any, 0);
-    if (error != 0) {
-        http_listen_explain(ret_reason, text, error);
-        drop_handle(listener);
-        return JM_EIO;
-    }
-    return 0;
+    memset(ret_address, 0, sizeof(*ret_address));
+    return getsockname(fd, &ret_address->any, &size) == 0;
 }
 
-/* ---- unix sockets ---- */
-
-/* A socket file that a killed broker has left behind refuses connections; a live one does not. */
-static bool is_stale(const char *path)
+static void format_address(struct http_listen *l, const union address *a)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char host[INET6_ADDRSTRLEN] = "";
+
+    if (a->any.sa_family == AF_UNIX) {
+        snprintf(l->address, sizeof(l->address), "unix:%.*s", (int)sizeof(a->un.sun_path),
+                 a->un.sun_path);
+    } else if (a->any.sa_family == AF_INET) {
+        inet_ntop(AF_INET, &a->v4.sin_addr, host, sizeof(host));
+        snprintf(l->address, sizeof(l->address), "http://%s:%u", host, ntohs(a->v4.sin_port));
+    } else {
+        inet_ntop(AF_INET6, &a->v6.sin6_addr, host, sizeof(host));
+        snprintf(l->address, sizeof(l->address), "http://[%s]:%u", host, ntohs(a->v6.sin6_port));
+    }
+}
+
+/* ---- unix ---- */
+
+/* A socket file that a process left behind is in the way of its successor. It is removed only if
+ * nobody answers there: then connect(2) says ECONNREFUSED. */
+static int clear_stale(const union address *a, struct http_reason *reason)
+{
     struct stat st;
     int fd;
-    bool is_refused;
-
-    if (lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode))
-        return false;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    is_refused =
-        connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 && errno == ECONNREFUSED;
-    close(fd);
-    return is_refused;
-}
-
-static int bind_path(uv_loop_t *loop, const char *path, struct http_listener *listener,
-                     struct http_reason *ret_reason)
-{
     int error;
 
-    if (path[0] == '\0' || strlen(path) >= sizeof(listener->path)) {
-        snprintf(ret_reason->text, sizeof(ret_reason->text),
-                 "the path of a unix socket has 1 to %zu bytes: '%s'", sizeof(listener->path) - 1,
-                 path);
-        return JM_EINVAL;
-    }
-    if (is_stale(path))
-        (void)unlink(path); /* if that fails, so does the bind, and says why */
-    listener->is_pipe = true;
-    error = uv_pipe_init(loop, &listener->io.pipe, 0);
-    if (error != 0) {
-        http_listen_explain(ret_reason, path, error);
-        return JM_EIO;
-    }
-    error = uv_pipe_bind(&listener->io.pipe, path);
-    if (error == 0 && chmod(path, SOCKET_MODE) != 0)
-        error = -errno;
-    if (error != 0) {
-        http_listen_explain(ret_reason, path, error);
-        drop_handle(listener);
-        return JM_EIO;
-    }
-    strcpy(listener->path, path);
+    if (lstat(a->un.sun_path, &st) != 0)
+        return 0;
+    if (!S_ISSOCK(st.st_mode))
+        return refuse(reason, JM_EINVAL, "cannot listen on %s: a file that is no socket is there",
+                      a->un.sun_path);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return refuse(reason, JM_EIO, "cannot make a socket: %s", strerror(errno));
+    error = connect(fd, &a->any, sizeof(a->un)) == 0 ? 0 : errno;
+    close(fd);
+    if (error != ECONNREFUSED)
+        return refuse(reason, JM_EIO,
+                      "cannot listen on %s: another process does already; stop it or choose "
+                      "another path",
+                      a->un.sun_path);
+    if (unlink(a->un.sun_path) != 0 && errno != ENOENT)
+        return refuse(reason, JM_EIO, "cannot remove the left-over socket %s: %s", a->un.sun_path,
+                      strerror(errno));
     return 0;
 }
 
-int http_listen_bind(uv_loop_t *loop, const char *address, struct http_listener *listener,
-                     struct http_reason *ret_reason)
+static int parse_unix(const char *path, union address *ret_address, struct http_reason *reason)
 {
-    if (strncmp(address, "unix:", 5) == 0)
-        return bind_path(loop, address + 5, listener, ret_reason);
-    return bind_tcp(loop, address, listener, ret_reason);
+    memset(ret_address, 0, sizeof(*ret_address));
+    if (path[0] == '\0' || strlen(path) >= sizeof(ret_address->un.sun_path))
+        return refuse(reason, JM_EINVAL, "the path of a unix socket has 1 to %zu bytes, not %zu",
+                      sizeof(ret_address->un.sun_path) - 1, strlen(path));
+    ret_address->un.sun_family = AF_UNIX;
+    snprintf(ret_address->un.sun_path, sizeof(ret_address->un.sun_path), "%s", path);
+    return clear_stale(ret_address, reason);
 }
 
-void http_listen_remove(struct http_listener *listener)
+/* ---- */
+
+static int parse(const char *text, union address *ret_address, struct http_reason *reason)
 {
-    if (listener->path[0] != '\0')
-        (void)unlink(listener->path); /* libuv has removed it already, if it could */
+    if (strncmp(text, "unix:", 5) == 0)
+        return parse_unix(text + 5, ret_address, reason);
+    if (!parse_tcp(text, ret_address))
+        return refuse(reason, JM_EINVAL,
+                      "'%.100s' is no address to listen on; write 127.0.0.1:PORT, [::1]:PORT or "
+                      "unix:/path",
+                      text);
+    if (!is_loopback(ret_address))
+        return refuse(reason, JM_EINVAL,
+                      "refusing to listen on %.100s: there are no API keys yet, so only loopback "
+                      "addresses (127.0.0.1:PORT, [::1]:PORT) and unix:/path are allowed",
+                      text);
+    return 0;
+}
+
+static int bind_to(int fd, const union address *a)
+{
+    int one = 1;
+
+    if (a->any.sa_family != AF_UNIX &&
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0)
+        return -1;
+    if (bind(fd, &a->any, size_of(a)) != 0)
+        return -1;
+    return a->any.sa_family == AF_UNIX ? chmod(a->un.sun_path, SOCKET_MODE) : 0;
+}
+
+int http_listen_open(const char *address, struct http_listen *ret_listen,
+                     struct http_reason *ret_reason)
+{
+    struct http_listen l = {.fd = -1};
+    union address a;
+    int error = parse(address, &a, ret_reason);
+
+    if (error != 0)
+        return error;
+    l.is_unix = a.any.sa_family == AF_UNIX;
+    l.fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (l.fd < 0)
+        return refuse(ret_reason, JM_EIO, "cannot make a socket: %s", strerror(errno));
+    if (bind_to(l.fd, &a) != 0) {
+        error = errno;
+        close(l.fd);
+        return refuse(ret_reason, JM_EIO, "cannot listen on %s: %s%s", address, strerror(error),
+                      error == EADDRINUSE ? "; another process does already, choose another port"
+                                          : "");
+    }
+    if (l.is_unix)
+        memcpy(l.path, a.un.sun_path, sizeof(l.path));
+    if (!l.is_unix)
+        (void)read_address(l.fd, &a); /* the port that was chosen for port 0 */
+    format_address(&l, &a);
+    *ret_listen = l;
+    return 0;
 }
 
 /* ---- handed over ---- */
 
-unsigned http_listen_inherited_count(void)
+static unsigned long number_of(const char *name)
 {
-    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
-    unsigned long count;
+    const char *text = getenv(name);
+    unsigned long number;
+    char *end;
 
-    if (pid == NULL || fds == NULL || strtoul(pid, NULL, 10) != (unsigned long)getpid())
+    if (text == NULL || text[0] < '0' || text[0] > '9')
         return 0;
-    count = strtoul(fds, NULL, 10);
-    return count <= HTTP_LISTENERS ? (unsigned)count : HTTP_LISTENERS;
+    number = strtoul(text, &end, 10);
+    return *end == '\0' ? number : 0;
 }
 
-int http_listen_adopt(uv_loop_t *loop, int n, struct http_listener *listener,
-                      struct http_reason *ret_reason)
+unsigned http_listen_inherited(void)
 {
-    int fd = FIRST_INHERITED_FD + n, error;
-    union address address = {.storage = {0}};
-    socklen_t len = sizeof(address);
+    unsigned long count = number_of("LISTEN_FDS");
 
-    if (getsockname(fd, &address.any, &len) != 0) {
-        http_listen_explain(ret_reason, "an inherited descriptor", -errno);
-        return JM_EIO;
-    }
-    if (!is_loopback(&address))
-        return refuse(ret_reason, "the inherited socket");
-    listener->is_pipe = address.any.sa_family == AF_UNIX;
-    error = listener->is_pipe ? uv_pipe_init(loop, &listener->io.pipe, 0)
-                              : uv_tcp_init(loop, &listener->io.tcp);
-    if (error == 0)
-        error = listener->is_pipe ? uv_pipe_open(&listener->io.pipe, fd)
-                                  : uv_tcp_open(&listener->io.tcp, fd);
-    if (error != 0) {
-        http_listen_explain(ret_reason, "an inherited socket", error);
-        return JM_EIO;
-    }
+    if (number_of("LISTEN_PID") != (unsigned long)getpid() || count > 1024)
+        return 0;
+    return (unsigned)count;
+}
+
+static int get_option(int fd, int option)
+{
+    int value = -1;
+    socklen_t size = sizeof(value);
+
+    return getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
+}
+
+int http_listen_adopt(unsigned n, struct http_listen *ret_listen, struct http_reason *ret_reason)
+{
+    struct http_listen l = {.fd = FIRST_INHERITED_FD + (int)n};
+    union address a;
+
+    if (get_option(l.fd, SO_TYPE) != SOCK_STREAM || get_option(l.fd, SO_ACCEPTCONN) != 1 ||
+        !read_address(l.fd, &a))
+        return refuse(ret_reason, JM_EINVAL,
+                      "inherited descriptor %d is no listening stream socket; use ListenStream= in "
+                      "the socket unit",
+                      l.fd);
+    l.is_unix = a.any.sa_family == AF_UNIX;
+    format_address(&l, &a);
+    if (!l.is_unix && !is_loopback(&a))
+        return refuse(ret_reason, JM_EINVAL,
+                      "refusing the inherited socket on %s: only loopback addresses and unix "
+                      "sockets are allowed",
+                      l.address);
+    if (fcntl(l.fd, F_SETFD, FD_CLOEXEC) != 0)
+        return refuse(ret_reason, JM_EIO, "inherited descriptor %d: %s", l.fd, strerror(errno));
+    *ret_listen = l;
     return 0;
-}
-
-/* ---- names ---- */
-
-static void name_path(struct http_listener *listener, char *ret_text, size_t size)
-{
-    char path[sizeof(listener->path) + 1];
-    size_t len = sizeof(path) - 1;
-
-    if (uv_pipe_getsockname(&listener->io.pipe, path, &len) != 0)
-        len = 0;
-    snprintf(ret_text, size, "unix:%.*s", (int)len, path);
-}
-
-void http_listen_name(struct http_listener *listener, char *ret_text, size_t size)
-{
-    union address address = {.storage = {0}};
-    int len = sizeof(address);
-    char host[64] = "";
-
-    if (listener->is_pipe) {
-        name_path(listener, ret_text, size);
-        return;
-    }
-    if (uv_tcp_getsockname(&listener->io.tcp, &address.any, &len) != 0)
-        return;
-    if (address.any.sa_family == AF_INET6) {
-        (void)uv_ip6_name(&address.v6, host, sizeof(host));
-        snprintf(ret_text, size, "http://[%s]:%u", host, ntohs(address.v6.sin6_port));
-    } else {
-        (void)uv_ip4_name(&address.v4, host, sizeof(host));
-        snprintf(ret_text, size, "http://%s:%u", host, ntohs(address.v4.sin_port));
-    }
 }

@@ -1,31 +1,33 @@
 /*
- * http_listen.h: which addresses the front listens on, and how they are bound: loopback and unix
- * sockets, nothing else, whether named by an option or handed over by systemd. Used by
- * http_server.c only.
+ * http_listen.h: opens the sockets that the HTTP front listens on: loopback addresses and unix
+ * sockets, and nothing else until there are keys. Plain system calls, no loop.
  */
 #ifndef BROKER_HTTP_LISTEN_H
 #define BROKER_HTTP_LISTEN_H
 
-#include "broker/http_conn.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "broker/http_server.h"
 #include "lib/attr.h"
 
-/* Binds `listener` to "127.0.0.1:PORT", "[::1]:PORT", "localhost:PORT" or "unix:PATH". JM_EINVAL or
- * JM_EIO with the reason; no handle is left open then. */
-int http_listen_bind(uv_loop_t *loop, const char *address, struct http_listener *listener,
+struct http_listen {
+    int fd; /* bound, not listening yet unless it was inherited; close-on-exec, non-blocking */
+    bool is_unix;
+    char path[108];    /* of the socket file that was made here; else empty */
+    char address[160]; /* as a client writes it */
+};
+
+/* The forms of http_server_listen. JM_EINVAL (an address that is not allowed) or JM_EIO (the system
+ * refuses it) with a sentence. */
+int http_listen_open(const char *address, struct http_listen *ret_listen,
                      struct http_reason *ret_reason) JM_MUST_CHECK;
 
-/* Sockets that systemd has handed over to this process (sd_listen_fds(3)), and the n-th of them. */
-unsigned http_listen_inherited_count(void);
-int http_listen_adopt(uv_loop_t *loop, int n, struct http_listener *listener,
+/* How many sockets the service manager has handed over to this process: LISTEN_PID, LISTEN_FDS. */
+unsigned http_listen_inherited(void);
+
+/* The n-th of them, if it is a listening stream socket on an address that is allowed. */
+int http_listen_adopt(unsigned n, struct http_listen *ret_listen,
                       struct http_reason *ret_reason) JM_MUST_CHECK;
-
-/* "http://127.0.0.1:7878" or "unix:/path". */
-void http_listen_name(struct http_listener *listener, char *ret_text, size_t size);
-
-/* Removes the socket file, if the listener has made one. */
-void http_listen_remove(struct http_listener *listener);
-
-/* "cannot listen on WHAT: …" */
-void http_listen_explain(struct http_reason *ret_reason, const char *what, int uv_error);
 
 #endif

@@ -1,296 +1,341 @@
 /*
  * http_read.c: from received bytes to requests in the handler's hands.
  *
- *     head ──on_head──▶ body ──▶ complete ──▶ on_request
- *                                    │ another class is in work
- *                                    ▼
- *                                  held ── until that has been answered
+ *   begin (an exchange) → head → on_head → body → complete → give (on_request) or hold
  *
- * All bytes go through c->in, and what is used is taken out once per call; so a request that came
- * in one packet is parsed where it lies and only its head and body are copied to where they stay.
+ * A request is parsed where the bytes were received; once its head is complete it is copied into
+ * the exchange, so that the spans a handler gets do not depend on what the connection does later.
+ * What cannot be used yet stays in c->in: the beginning of a head, or requests that must wait for
+ * answers to be written first (http_read_is_blocked), and then nothing is received either.
+ *
+ * The handler is called from here and may answer at once; that only marks the connection.
  */
-#include <string.h>
+#include <assert.h>
+#include <stdio.h>
 
 #include "broker/http_conn.h"
 #include "schema/errors.h"
+
+bool http_read_is_blocked(const struct http_conn *c)
+{
+    return c->held != NULL ||
+           (c->reading == NULL && (c->exchange_count >= c->server->conf.max_outstanding ||
+                                   c->unsent_bytes > HTTP_UNSENT_BYTES));
+}
 
 void http_read_refuse(struct http_conn *c, int error, const char *detail, uint64_t limit)
 {
     struct http_exchange *x = c->reading;
     struct problem problem = {.error = error, .detail = span_of_str(detail), .limit = limit};
 
+    c->reading = NULL;
+    http_conn_enter(c, HTTP_ENDING);
+    x->is_read = true;
+    x->has_continue = false;
+    if (x->is_answered) { /* the handler refused it, and then its body was wrong too */
+        http_server_mark(c->server, c);
+        return;
+    }
     x->closes = true;
+    x->method = x->head.method; /* to a HEAD no body is sent, however wrong it is */
     http_exchange_answer_problem(x, &problem);
 }
 
-bool http_read_is_blocked(const struct http_conn *c)
+static void refuse_framing(struct http_conn *c, enum http_problem problem)
 {
-    return c->held != NULL || c->exchange_count >= c->server->conf.max_outstanding ||
-           c->unsent_bytes >= HTTP_UNSENT_BYTES;
+    c->server->stats.framing_errors++;
+    http_read_refuse(c, http_head_error(problem), http_head_words(problem),
+                     http_head_limit(problem));
 }
 
-static uint64_t now_ms(const struct http_conn *c)
+static void refuse_body_size(struct http_conn *c)
 {
-    return uv_now(c->server->loop);
+    size_t limit = c->reading->ruling.max_body_bytes;
+    char detail[96];
+
+    if (limit == 0)
+        snprintf(detail, sizeof(detail), "this request takes no body");
+    else
+        snprintf(detail, sizeof(detail), "the body is larger than %zu bytes", limit);
+    http_read_refuse(c, JM_EBODYSIZE, detail, limit);
 }
 
-/* ---- to the handler ---- */
+/* ---- into the handler's hands ---- */
 
 static bool may_begin(const struct http_conn *c, const struct http_exchange *x)
 {
     return c->open_count == 0 ||
-           (x->ruling.overlap == c->open_class && x->ruling.overlap != HTTP_ALONE);
+           (x->ruling.overlap != HTTP_ALONE && x->ruling.overlap == c->open_class);
 }
 
 static void give(struct http_conn *c, struct http_exchange *x)
 {
-    struct http_server *s = c->server;
+    const struct http_handler *handler = c->server->handler;
 
-    if (c->phase != HTTP_OPEN)
-        x->closes = true; /* the server stops: this one is the last */
     x->is_given = true;
-    s->stats.outstanding++;
     c->open_count++;
     c->open_class = x->ruling.overlap;
-    s->handler->on_request(s->handler->owner, x);
+    c->server->stats.outstanding++;
+    handler->on_request(handler->owner, x);
 }
 
 void http_read_begin_held(struct http_conn *c)
 {
     struct http_exchange *x = c->held;
 
-    if (x == NULL || !may_begin(c, x))
+    if (x == NULL || c->is_dropped || !may_begin(c, x))
         return;
     c->held = NULL;
     give(c, x);
 }
 
-static void complete(struct http_conn *c)
+static void complete(struct http_conn *c, struct http_exchange *x)
 {
-    struct http_exchange *x = c->reading;
-
-    x->is_read = true;
-    x->body = buf_span(&x->body_in);
     c->reading = NULL;
-    if (x->closes && c->phase == HTTP_OPEN)
-        c->phase = HTTP_ENDING;
-    http_deadline_clear(&c->read_due);
-    if (may_begin(c, x))
+    x->is_read = true;
+    x->has_continue = false;
+    x->body = buf_span(&x->body_in);
+    if (x->closes)
+        http_conn_enter(c, HTTP_ENDING);
+    if (x->is_answered)
+        http_server_mark(c->server, c);
+    else if (may_begin(c, x))
         give(c, x);
     else
         c->held = x;
 }
 
-/* ---- body ---- */
+/* ---- the head ---- */
 
-/* Appends to the body; answers and returns false if that is too much. */
-static bool take_body(struct http_conn *c, struct span data)
-{
-    struct http_exchange *x = c->reading;
-    struct http_server *s = c->server;
-
-    if (data.len > x->ruling.max_body_bytes - x->body_in.len) {
-        http_read_refuse(c, JM_EBODYSIZE, "the body is larger than this request may have",
-                         x->ruling.max_body_bytes);
-        return false;
-    }
-    if (s->bodies_bytes + data.len > s->conf.max_bodies_bytes) {
-        http_read_refuse(c, JM_EOVERLOAD, "too many large bodies are being received",
-                         s->conf.max_bodies_bytes);
-        return false;
-    }
-    buf_put_span(&x->body_in, data);
-    if (buf_has_failed(&x->body_in)) {
-        http_read_refuse(c, JM_EOVERLOAD, "memory ran out", 0);
-        return false;
-    }
-    s->bodies_bytes += data.len;
-    if (x->body_in.len >= c->body_mark) {
-        c->body_mark = x->body_in.len + HTTP_BODY_STEP_BYTES;
-        http_deadline_set(&s->deadlines, &c->read_due, HTTP_WAIT_BODY, now_ms(c));
-    }
-    return true;
-}
-
-/* Each returns how many bytes of `input` it has used. */
-static size_t read_sized_body(struct http_conn *c, struct span input)
-{
-    struct http_exchange *x = c->reading;
-    uint64_t left = x->head.content_length - x->body_in.len;
-    size_t n = input.len < left ? input.len : (size_t)left;
-
-    if (n > 0 && !take_body(c, span_of(input.data, n)))
-        return input.len;
-    if (n == left)
-        complete(c);
-    return n;
-}
-
-static size_t read_chunked_body(struct http_conn *c, struct span input)
-{
-    size_t used_all = 0;
-
-    for (;;) {
-        size_t used;
-        struct span data;
-        enum http_progress progress = http_chunk_step(
-            &c->chunk, span_of(input.data + used_all, input.len - used_all), &used, &data);
-
-        if (progress == HTTP_BAD) {
-            c->server->stats.framing_errors++;
-            http_read_refuse(c, http_head_error(c->chunk.problem),
-                             http_head_words(c->chunk.problem), 0);
-            return input.len;
-        }
-        used_all += used;
-        if (data.len > 0 && !take_body(c, data))
-            return input.len;
-        if (progress == HTTP_DONE) {
-            complete(c);
-            return used_all;
-        }
-        if (used_all == input.len)
-            return used_all;
-    }
-}
-
-/* ---- head ---- */
-
-static struct span piece_of(const struct http_exchange *x, struct http_piece piece)
+static struct span piece_span(const struct http_exchange *x, struct http_piece piece)
 {
     return span_of(x->head_in.data + piece.at, piece.len);
 }
 
-static void set_request(struct http_exchange *x)
+/* A refused request whose body is too large to be thrown away, or perhaps never comes, ends the
+ * connection. */
+static bool is_last_if_refused(const struct http_exchange *x)
 {
-    x->method = x->head.method;
-    x->method_name = piece_of(x, x->head.method_name);
-    x->path = x->head.has_root_path ? span_of_str("/") : piece_of(x, x->head.path);
-    x->query = piece_of(x, x->head.query);
-    x->has_body = x->head.has_length || x->head.is_chunked;
-    x->closes = !x->head.keeps_alive;
+    return x->head.is_chunked || x->head.expects_continue ||
+           x->head.content_length > HTTP_DISCARD_BYTES;
 }
 
-/* Asks the handler. An answer at this point ends the connection, unless the whole body is here
- * already and can be stepped over: `rest` is what was received behind the head. Returns how much of
- * it is stepped over; the request goes on if c->reading is still x. */
-static size_t ask_ruling(struct http_conn *c, struct http_exchange *x, size_t rest)
+/* Shows the head to the handler, which may answer it already now: then the answer has to say
+ * whether the connection goes on. */
+static void ask_handler(struct http_conn *c, struct http_exchange *x)
 {
-    struct http_server *s = c->server;
+    const struct http_handler *handler = c->server->handler;
     bool closes = x->closes;
-    bool is_here = !x->head.is_chunked && x->head.content_length <= rest;
 
-    x->ruling = (struct http_ruling){.max_body_bytes = s->conf.max_body_bytes};
-    if (s->handler->on_head == NULL)
-        return 0;
-    x->closes = closes || !is_here;
-    s->handler->on_head(s->handler->owner, x, &x->ruling);
-    if (c->reading != x)
-        return is_here ? (size_t)x->head.content_length : 0;
-    x->closes = closes;
-    return 0;
-}
-
-static void begin_body(struct http_conn *c, struct http_exchange *x, size_t rest)
-{
-    if (x->ruling.needs_body && !x->has_body) {
-        http_read_refuse(c, JM_ELENGTH, "this request needs a body", 0);
+    if (handler->on_head == NULL)
         return;
-    }
-    if (x->head.has_length && x->head.content_length > x->ruling.max_body_bytes) {
-        http_read_refuse(c, JM_EBODYSIZE,
-                         x->ruling.max_body_bytes == 0
-                             ? "this request takes no body"
-                             : "Content-Length is larger than this request may have",
-                         x->ruling.max_body_bytes);
-        return;
-    }
-    x->has_continue = x->head.expects_continue && x->has_body && rest == 0;
-    if (x->has_continue)
-        http_server_mark(c->server, c);
-    http_chunk_init(&c->chunk);
-    c->body_mark = HTTP_BODY_STEP_BYTES;
-    http_deadline_set(&c->server->deadlines, &c->read_due, HTTP_WAIT_BODY, now_ms(c));
-    if (!x->head.is_chunked && x->head.content_length == 0)
-        complete(c);
+    x->closes = closes || is_last_if_refused(x);
+    handler->on_head(handler->owner, x, &x->ruling);
+    if (!x->is_answered)
+        x->closes = closes;
 }
 
-static size_t read_head(struct http_conn *c, struct span input)
+/* Copies the head, and shows it to the handler. */
+static bool take_head(struct http_conn *c, struct http_exchange *x, struct span input)
 {
-    struct http_exchange *x = c->reading;
-    size_t used;
-
-    switch (http_head_parse(&x->head, input)) {
-    case HTTP_MORE:
-        return 0;
-    case HTTP_BAD:
-        c->server->stats.framing_errors++;
-        http_read_refuse(c, http_head_error(x->head.problem), http_head_words(x->head.problem), 0);
-        return input.len;
-    case HTTP_DONE:
-        break;
-    }
-    used = x->head.len;
-    buf_put(&x->head_in, input.data, used);
-    if (buf_has_failed(&x->head_in)) {
-        http_read_refuse(c, JM_EOVERLOAD, "memory ran out", 0);
-        return input.len;
-    }
-    set_request(x);
-    used += ask_ruling(c, x, input.len - used);
-    if (c->reading == x)
-        begin_body(c, x, input.len - used);
-    return used;
-}
-
-/* ---- all ---- */
-
-static bool begin_request(struct http_conn *c)
-{
-    c->reading = http_exchange_new(c);
-    if (c->reading == NULL)
+    buf_put(&x->head_in, input.data, x->head.len);
+    if (buf_has_failed(&x->head_in))
         return false;
-    http_deadline_set(&c->server->deadlines, &c->read_due, HTTP_WAIT_HEAD, now_ms(c));
+    x->method = x->head.method;
+    x->method_name = piece_span(x, x->head.method_name);
+    x->path = x->head.has_root_path ? span_of("/", 1) : piece_span(x, x->head.path);
+    x->query = piece_span(x, x->head.query);
+    x->has_body = x->head.has_length || x->head.is_chunked;
+    x->closes = x->closes || !x->head.keeps_alive;
+    x->ruling = (struct http_ruling){.max_body_bytes = c->server->conf.max_body_bytes};
+    ask_handler(c, x);
+    if (x->ruling.max_body_bytes > c->server->conf.max_body_bytes)
+        x->ruling.max_body_bytes = c->server->conf.max_body_bytes;
     return true;
 }
 
-/* One step on: what it used of `input`, which is 0 when more has to come first. */
-static size_t read_step(struct http_conn *c, struct span input)
+/* The handler has refused it in on_head. A small body is read and thrown away, so that the
+ * connection can go on; else the connection ends. */
+static void take_refusal(struct http_conn *c, struct http_exchange *x)
 {
-    if (c->reading->head_in.len == 0)
-        return read_head(c, input);
-    if (c->reading->head.is_chunked)
-        return read_chunked_body(c, input);
-    return read_sized_body(c, input);
+    if (!is_last_if_refused(x))
+        return;
+    c->reading = NULL;
+    http_conn_enter(c, HTTP_ENDING);
+    x->is_read = true;
+    http_server_mark(c->server, c);
 }
 
-/* A connection that ends takes no further request; what was received of one is of no use. */
-static bool may_go_on(const struct http_conn *c)
+/* What the head promises about the body, judged before a byte of it is read. */
+static void open_body(struct http_conn *c, struct http_exchange *x, bool has_more)
 {
-    if (c->reading != NULL)
-        return c->phase == HTTP_OPEN || c->phase == HTTP_ENDING;
-    return c->phase == HTTP_OPEN && !http_read_is_blocked(c);
+    struct http_server *s = c->server;
+
+    c->body_bytes = 0;
+    c->body_mark = HTTP_BODY_STEP_BYTES;
+    http_deadline_clear(&c->read_due); /* from the head's to the body's */
+    if (!x->has_body || (x->head.has_length && x->head.content_length == 0)) {
+        if (!x->has_body && x->ruling.needs_body && !x->is_answered)
+            http_read_refuse(c, JM_ELENGTH, "a body has to be sent with this request", 0);
+        else
+            complete(c, x);
+    } else if (x->is_answered) {
+        take_refusal(c, x);
+    } else if (x->ruling.max_body_bytes == 0 || x->head.content_length > x->ruling.max_body_bytes) {
+        refuse_body_size(c);
+    } else if (x->head.content_length + s->bodies_bytes > s->conf.max_bodies_bytes) {
+        http_read_refuse(c, JM_EOVERLOAD, "too many request bodies are in memory",
+                         s->conf.max_bodies_bytes);
+    } else {
+        http_chunk_init(&c->chunk);
+        x->has_continue = x->head.expects_continue && !has_more;
+        if (x->has_continue)
+            http_server_mark(s, c);
+    }
+}
+
+static bool step_head(struct http_conn *c, struct span input, size_t *ret_used)
+{
+    struct http_exchange *x = c->reading;
+
+    switch (http_head_parse(&x->head, input)) {
+    case HTTP_MORE:
+        return true;
+    case HTTP_BAD:
+        refuse_framing(c, x->head.problem);
+        return true;
+    case HTTP_DONE:
+        break;
+    }
+    *ret_used = x->head.len;
+    if (!take_head(c, x, input))
+        return false;
+    if (!c->is_dropped)
+        open_body(c, x, input.len > x->head.len);
+    return true;
+}
+
+/* ---- the body ---- */
+
+/* Keeps a run of body bytes. False if memory ran out; a refusal sets c->reading to NULL. */
+static bool keep_body(struct http_conn *c, struct http_exchange *x, struct span data)
+{
+    struct http_server *s = c->server;
+
+    x->has_continue = false; /* it did not wait for it */
+    c->body_bytes += data.len;
+    if (c->body_bytes >= c->body_mark) {
+        c->body_mark = c->body_bytes + HTTP_BODY_STEP_BYTES;
+        http_deadline_clear(&c->read_due);
+    }
+    if (x->is_answered)
+        return true;
+    if (c->body_bytes > x->ruling.max_body_bytes) {
+        refuse_body_size(c);
+        return true;
+    }
+    if (s->bodies_bytes + data.len > s->conf.max_bodies_bytes) {
+        http_read_refuse(c, JM_EOVERLOAD, "too many request bodies are in memory",
+                         s->conf.max_bodies_bytes);
+        return true;
+    }
+    buf_put_span(&x->body_in, data);
+    if (buf_has_failed(&x->body_in))
+        return false;
+    s->bodies_bytes += data.len;
+    return true;
+}
+
+static bool step_length_body(struct http_conn *c, struct span input, size_t *ret_used)
+{
+    struct http_exchange *x = c->reading;
+    uint64_t left = x->head.content_length - c->body_bytes;
+    size_t take = input.len < left ? input.len : (size_t)left;
+
+    *ret_used = take;
+    if (!keep_body(c, x, span_of(input.data, take)))
+        return false;
+    if (c->reading == x && c->body_bytes == x->head.content_length)
+        complete(c, x);
+    return true;
+}
+
+static bool step_chunked_body(struct http_conn *c, struct span input, size_t *ret_used)
+{
+    struct http_exchange *x = c->reading;
+    struct span data;
+
+    switch (http_chunk_step(&c->chunk, input, ret_used, &data)) {
+    case HTTP_BAD:
+        refuse_framing(c, c->chunk.problem);
+        return true;
+    case HTTP_MORE:
+        return keep_body(c, x, data);
+    case HTTP_DONE:
+        complete(c, x);
+        break;
+    }
+    return true;
+}
+
+/* ---- */
+
+static bool step(struct http_conn *c, struct span input, size_t *ret_used)
+{
+    if (c->reading == NULL) {
+        c->reading = http_exchange_new(c);
+        if (c->reading == NULL)
+            return false;
+    }
+    if (c->reading->head.len == 0)
+        return step_head(c, input, ret_used);
+    return c->reading->head.is_chunked ? step_chunked_body(c, input, ret_used)
+                                       : step_length_body(c, input, ret_used);
+}
+
+/* Whether the next byte has somebody to go to. */
+static bool can_step(const struct http_conn *c)
+{
+    return !c->is_dropped && !http_read_is_blocked(c) &&
+           (c->phase == HTTP_OPEN || (c->phase == HTTP_ENDING && c->reading != NULL));
+}
+
+/* Uses up what it can of `input`. */
+static bool take(struct http_conn *c, struct span input, size_t *ret_used)
+{
+    size_t used = 0;
+
+    while (used < input.len && can_step(c)) {
+        size_t n = 0;
+
+        if (!step(c, span_of(input.data + used, input.len - used), &n))
+            return false;
+        if (n == 0 && c->reading != NULL)
+            break; /* the beginning of a head */
+        used += n;
+    }
+    *ret_used = used;
+    return true;
 }
 
 bool http_read_take(struct http_conn *c, struct span input)
 {
     size_t used = 0;
 
-    buf_put_span(&c->in, input);
-    if (buf_has_failed(&c->in))
-        return false;
-    while (used < c->in.len && may_go_on(c)) {
-        size_t n;
-
-        if (c->reading == NULL && !begin_request(c))
+    if (c->in.len > 0) {
+        buf_put_span(&c->in, input);
+        if (buf_has_failed(&c->in) || !take(c, buf_span(&c->in), &used))
             return false;
-        n = read_step(c, span_of(c->in.data + used, c->in.len - used));
-        used += n;
-        if (n == 0)
-            break;
+        buf_consume(&c->in, used);
+    } else {
+        if (!take(c, input, &used))
+            return false;
+        if (used < input.len)
+            buf_put(&c->in, input.data + used, input.len - used);
     }
     if (c->phase != HTTP_OPEN && c->reading == NULL)
-        used = c->in.len;
-    buf_consume(&c->in, used);
-    return true;
+        buf_clear(&c->in); /* nobody will read it */
+    if (c->in.len == 0 && c->in.cap > 0)
+        buf_done(&c->in); /* most connections are idle most of the time */
+    return !buf_has_failed(&c->in);
 }

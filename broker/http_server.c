@@ -1,90 +1,60 @@
 /*
- * http_server.c: listeners, the loop's hooks, the stop.
+ * http_server.c: the listeners, the turn of the loop, the timer, and the stop.
  *
- * Dirty connections are flushed behind the callbacks of a turn (check) and before the loop sleeps
- * (prepare); whoever marks one after that keeps the loop awake, so that no answer ever waits for
- * the next event.
+ * In each turn the poll phase brings bytes and answers, which mark connections. The check handle
+ * behind it, and the prepare handle before the next poll (for what timers and closing handles have
+ * brought), serve all that are marked. So a connection has its answers of one turn in one write.
+ * One timer is armed for the earliest time limit of all connections; it is moved only when that one
+ * is earlier than what it is armed for, which on a busy server is seldom.
  */
 #include "broker/http_server.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "broker/http_conn.h"
 #include "broker/http_listen.h"
 #include "schema/errors.h"
 #include "schema/limits.h"
 
-enum { BACKLOG = 1024, TIMER_SLACK_MS = 20 };
-
-/* ---- the turn ---- */
+enum {
+    BACKLOG = 1024,
+    OTHER_FILES = 128, /* descriptors of the process that are no connections */
+    TIMER_STEP_MS = 5, /* the timer is not armed for less */
+};
 
 void http_server_mark(struct http_server *s, struct http_conn *c)
 {
-    if (!list_is_empty(&c->dirty) || c->phase == HTTP_CLOSED)
-        return;
-    list_push_back(&s->dirty, &c->dirty);
+    if (c->phase != HTTP_CLOSED && list_is_empty(&c->dirty))
+        list_push_back(&s->dirty, &c->dirty);
 }
 
-static void on_awake(uv_idle_t *idle)
+const char *http_server_date(struct http_server *s)
 {
-    (void)idle; /* being active is all it is for */
+    int64_t wall_ms;
+    time_t seconds;
+    struct tm utc;
+
+    if (uv_now(s->loop) < s->date_until_ms)
+        return s->date;
+    wall_ms = clock_wall_ms(s->conf.clock);
+    seconds = (time_t)(wall_ms / 1000);
+    gmtime_r(&seconds, &utc);
+    /* The C locale's names are the ones that RFC 9110 section 5.6.7 wants; nobody sets another. */
+    strftime(s->date, sizeof(s->date), "%a, %d %b %Y %H:%M:%S GMT", &utc);
+    s->date_until_ms = uv_now(s->loop) + (uint64_t)(1000 - wall_ms % 1000);
+    return s->date;
 }
 
-static void on_timer(uv_timer_t *timer);
+/* ---- time limits ---- */
 
-/* Sets the one timer for the next time limit of any connection, a little late so that many end at
- * once. */
-static void set_timer(struct http_server *s)
-{
-    uint64_t due_ms = http_deadline_next(&s->deadlines), now_ms = uv_now(s->loop);
-    int error;
-
-    if (s->is_stopping && s->stop_due_ms < due_ms)
-        due_ms = s->stop_due_ms;
-    if (due_ms == HTTP_DEADLINE_NEVER || (s->timer_due_ms <= due_ms + TIMER_SLACK_MS))
-        return;
-    s->timer_due_ms = due_ms + TIMER_SLACK_MS;
-    error = uv_timer_start(&s->timer, on_timer,
-                           s->timer_due_ms > now_ms ? s->timer_due_ms - now_ms : 0, 0);
-    assert(error == 0); /* fails only without a callback or on a closing handle */
-    (void)error;
-}
-
-static void flush(struct http_server *s)
-{
-    struct list dirty;
-    struct list *node;
-    int error = 0;
-
-    list_init(&dirty);
-    list_splice_back(&dirty, &s->dirty);
-    while ((node = list_pop_front(&dirty)) != NULL)
-        http_conn_flush(LIST_ENTRY(node, struct http_conn, dirty));
-    if (s->open_handles == 0 || uv_is_closing((uv_handle_t *)&s->awake))
-        return;
-    if (list_is_empty(&s->dirty))
-        error = uv_idle_stop(&s->awake);
-    else if (!uv_is_active((uv_handle_t *)&s->awake))
-        error = uv_idle_start(&s->awake, on_awake);
-    assert(error == 0);
-    (void)error;
-    set_timer(s);
-}
-
-static void on_prepare(uv_prepare_t *prepare)
-{
-    flush(prepare->data);
-}
-
-static void on_check(uv_check_t *check)
-{
-    flush(check->data);
-}
-
-static void cut_off(struct http_server *s)
+static void close_all(struct http_server *s)
 {
     LIST_EACH_SAFE(node, &s->conns)
     http_conn_close(LIST_ENTRY(node, struct http_conn, link));
@@ -93,185 +63,164 @@ static void cut_off(struct http_server *s)
 static void on_timer(uv_timer_t *timer)
 {
     struct http_server *s = timer->data;
+    uint64_t now_ms = uv_now(s->loop);
     struct http_deadline *due;
     enum http_wait wait;
 
     s->timer_due_ms = HTTP_DEADLINE_NEVER;
-    while ((due = http_deadline_take_due(&s->deadlines, uv_now(s->loop), &wait)) != NULL)
+    while ((due = http_deadline_take_due(&s->deadlines, now_ms, &wait)) != NULL)
         http_conn_expire(due, wait);
-    if (s->is_stopping && s->stop_due_ms <= uv_now(s->loop)) {
+    if (s->is_stopping && now_ms >= s->stop_due_ms) {
         s->stop_due_ms = HTTP_DEADLINE_NEVER;
-        cut_off(s);
+        close_all(s);
     }
-    set_timer(s);
 }
 
-const char *http_server_date(struct http_server *s)
+static void arm_timer(struct http_server *s)
 {
+    uint64_t next_ms = http_deadline_next(&s->deadlines);
     uint64_t now_ms = uv_now(s->loop);
-    int64_t wall_ms;
-    time_t seconds;
-    struct tm utc;
 
-    if (now_ms < s->date_until_ms)
-        return s->date;
-    wall_ms = clock_wall_ms(s->conf.clock);
-    seconds = (time_t)(wall_ms / 1000);
-    gmtime_r(&seconds, &utc);
-    strftime(s->date, sizeof(s->date), "%a, %d %b %Y %H:%M:%S GMT",
-             &utc); /* the C locale's names */
-    s->date_until_ms = now_ms + 1000 - (uint64_t)(wall_ms % 1000);
-    return s->date;
+    if (s->is_stopping && s->stop_due_ms < next_ms)
+        next_ms = s->stop_due_ms;
+    if (next_ms >= s->timer_due_ms || uv_is_closing((uv_handle_t *)&s->timer))
+        return;
+    if (next_ms < now_ms + TIMER_STEP_MS)
+        next_ms = now_ms + TIMER_STEP_MS;
+    if (uv_timer_start(&s->timer, on_timer, next_ms - now_ms, 0) == 0)
+        s->timer_due_ms = next_ms;
 }
 
-/* ---- open ---- */
+/* ---- the turn ---- */
 
-static void set_defaults(struct http_conf *conf)
+static void flush_all(struct http_server *s)
 {
-    struct http_conf d = {.max_connections = JM_CONNECTIONS,
-                          .max_body_bytes = JM_BODY_BYTES,
-                          .max_answer_bytes = 16 << 20,
-                          .max_bodies_bytes = 256 << 20,
-                          .max_outstanding = 32,
-                          .head_ms = 10000,
-                          .body_ms = 30000,
-                          .idle_ms = 75000,
-                          .write_ms = 30000,
-                          .linger_ms = 2000};
+    struct list *node;
 
-#define DEFAULT(field)    \
-    if (conf->field == 0) \
-    conf->field = d.field
-    DEFAULT(max_connections);
-    DEFAULT(max_body_bytes);
-    DEFAULT(max_answer_bytes);
-    DEFAULT(max_bodies_bytes);
-    DEFAULT(max_outstanding);
-    DEFAULT(head_ms);
-    DEFAULT(body_ms);
-    DEFAULT(idle_ms);
-    DEFAULT(write_ms);
-    DEFAULT(linger_ms);
-#undef DEFAULT
-    if (conf->clock == NULL)
-        conf->clock = clock_real();
+    while ((node = list_pop_front(&s->dirty)) != NULL)
+        http_conn_flush(LIST_ENTRY(node, struct http_conn, dirty));
 }
 
-static void set_limits(struct http_server *s)
+static void accept_pending(struct http_server *s)
 {
-    unsigned *limits = s->deadlines.limit_ms;
-
-    http_deadline_init_all(&s->deadlines);
-    limits[HTTP_WAIT_IDLE] = s->conf.idle_ms;
-    limits[HTTP_WAIT_HEAD] = s->conf.head_ms;
-    limits[HTTP_WAIT_BODY] = s->conf.body_ms;
-    limits[HTTP_WAIT_WRITE] = s->conf.write_ms;
-    limits[HTTP_WAIT_LINGER] = s->conf.linger_ms;
+    s->has_pending = false;
+    for (unsigned i = 0; i < s->listener_count; i++)
+        if (s->listeners[i].has_pending && s->listeners[i].is_open)
+            http_conn_accept(s, &s->listeners[i]);
 }
 
-/* None of these inits can fail in libuv (they only fill the struct); their results are looked at
- * all the same. */
-static int init_handles(struct http_server *s)
+static void on_prepare(uv_prepare_t *prepare)
 {
-    if (uv_timer_init(s->loop, &s->timer) != 0 || uv_prepare_init(s->loop, &s->prepare) != 0 ||
-        uv_check_init(s->loop, &s->check) != 0 || uv_idle_init(s->loop, &s->awake) != 0)
-        return JM_EIO;
-    s->timer.data = s->prepare.data = s->check.data = s->awake.data = s;
-    return 0;
+    struct http_server *s = prepare->data;
+
+    if (s->has_pending)
+        accept_pending(s);
+    flush_all(s);
+    arm_timer(s);
 }
 
-int http_server_open(uv_loop_t *loop, const struct http_conf *conf,
-                     const struct http_handler *handler, struct http_server **ret_server)
+static void on_check(uv_check_t *check)
 {
-    struct http_server *s = calloc(1, sizeof(*s));
-
-    if (s == NULL)
-        return JM_ENOMEM;
-    s->loop = loop;
-    s->conf = *conf;
-    s->handler = handler;
-    s->timer_due_ms = HTTP_DEADLINE_NEVER;
-    set_defaults(&s->conf);
-    set_limits(s);
-    list_init(&s->conns);
-    list_init(&s->dirty);
-    list_init(&s->pool);
-    *ret_server = s;
-    return 0;
+    flush_all(check->data);
 }
 
-/* The hooks start with the first listener, so that a server that never listened is only memory. */
-static int start_hooks(struct http_server *s)
-{
-    if (s->open_handles > 0)
-        return 0;
-    if (init_handles(s) != 0)
-        return JM_EIO;
-    s->open_handles = 4;
-    if (uv_prepare_start(&s->prepare, on_prepare) != 0 || uv_check_start(&s->check, on_check) != 0)
-        return JM_EIO;
-    return 0;
-}
+/* ---- listening ---- */
 
 static void on_connection(uv_stream_t *stream, int status)
 {
     struct http_listener *listener = stream->data;
 
-    if (status == 0) /* else out of descriptors: the client is refused by the kernel's backlog */
+    if (status == 0)
         http_conn_accept(listener->server, listener);
 }
 
-/* Starts a listener that http_listen.c has bound. */
-static int start_listener(struct http_server *s, struct http_listener *listener,
-                          struct http_reason *ret_reason)
+static void on_listener_closed(uv_handle_t *handle)
+{
+    struct http_listener *listener = handle->data;
+
+    listener->server->open_listeners--;
+    http_server_poke(listener->server);
+}
+
+static int open_stream(struct http_listener *l, int fd)
 {
     int error;
 
-    listener->server = s;
-    listener->io.handle.data = listener;
-    s->listener_count++;
-    s->open_listeners++;
-    listener->is_open = true;
-    error = uv_listen(&listener->io.stream, BACKLOG, on_connection);
+    error = l->is_pipe ? uv_pipe_init(l->server->loop, &l->io.pipe, 0)
+                       : uv_tcp_init(l->server->loop, &l->io.tcp);
+    if (error != 0)
+        return error;
+    l->io.handle.data = l;
+    l->is_open = true;
+    l->server->open_listeners++;
+    error = l->is_pipe ? uv_pipe_open(&l->io.pipe, fd) : uv_tcp_open(&l->io.tcp, fd);
+    if (error != 0)
+        close(fd); /* libuv has not taken it */
+    else
+        error = uv_listen(&l->io.stream, BACKLOG, on_connection);
     if (error != 0) {
-        http_listen_explain(ret_reason, "the address", error);
+        l->is_open = false;
+        uv_close(&l->io.handle, on_listener_closed);
+    }
+    return error;
+}
+
+static int add_listener(struct http_server *s, const struct http_listen *opened,
+                        struct http_reason *reason)
+{
+    struct http_listener *l = &s->listeners[s->listener_count];
+    int error;
+
+    s->listener_count++;
+    l->server = s;
+    l->is_pipe = opened->is_unix;
+    memcpy(l->path, opened->path, sizeof(l->path));
+    error = open_stream(l, opened->fd);
+    if (error != 0) {
+        snprintf(reason->text, sizeof(reason->text), "cannot listen on %s: %s", opened->address,
+                 uv_strerror(error));
         return JM_EIO;
     }
     if (s->address[0] == '\0')
-        http_listen_name(listener, s->address, sizeof(s->address));
-    return start_hooks(s);
+        memcpy(s->address, opened->address, sizeof(s->address));
+    return 0;
+}
+
+static int check_room(const struct http_server *s, unsigned more, struct http_reason *reason)
+{
+    if (s->listener_count + more <= HTTP_LISTENERS)
+        return 0;
+    snprintf(reason->text, sizeof(reason->text), "cannot listen on more than %d addresses",
+             (int)HTTP_LISTENERS);
+    return JM_EINVAL;
 }
 
 int http_server_listen(struct http_server *s, const char *address, struct http_reason *ret_reason)
 {
-    struct http_listener *listener = &s->listeners[s->listener_count];
-    int status;
+    struct http_listen opened;
+    int error = check_room(s, 1, ret_reason);
 
-    if (s->listener_count == HTTP_LISTENERS)
-        return JM_ELIMIT;
-    status = http_listen_bind(s->loop, address, listener, ret_reason);
-    return status != 0 ? status : start_listener(s, listener, ret_reason);
+    if (error == 0)
+        error = http_listen_open(address, &opened, ret_reason);
+    return error != 0 ? error : add_listener(s, &opened, ret_reason);
 }
 
 int http_server_listen_inherited(struct http_server *s, unsigned *ret_count,
                                  struct http_reason *ret_reason)
 {
-    unsigned count = http_listen_inherited_count();
+    unsigned count = http_listen_inherited();
+    int error = check_room(s, count, ret_reason);
 
-    for (unsigned i = 0; i < count; i++) {
-        struct http_listener *listener = &s->listeners[s->listener_count];
-        int status;
+    for (unsigned i = 0; error == 0 && i < count; i++) {
+        struct http_listen opened;
 
-        if (s->listener_count == HTTP_LISTENERS)
-            return JM_ELIMIT;
-        status = http_listen_adopt(s->loop, (int)i, listener, ret_reason);
-        if (status == 0)
-            status = start_listener(s, listener, ret_reason);
-        if (status != 0)
-            return status;
+        error = http_listen_adopt(i, &opened, ret_reason);
+        if (error == 0)
+            error = add_listener(s, &opened, ret_reason);
     }
-    *ret_count = count;
-    return 0;
+    if (error == 0)
+        *ret_count = count;
+    return error;
 }
 
 const char *http_server_address(const struct http_server *s)
@@ -284,7 +233,89 @@ const struct http_stats *http_server_stats(const struct http_server *s)
     return &s->stats;
 }
 
-/* ---- stop ---- */
+/* ---- beginning ---- */
+
+/* The soft limit of 1,024 that most processes start with is far below max_connections. If the hard
+ * limit is too, connections above it wait in the backlog. */
+static void raise_file_limit(size_t connections)
+{
+    struct rlimit files;
+    rlim_t need = connections + OTHER_FILES;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= need)
+        return;
+    files.rlim_cur = need < files.rlim_max ? need : files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
+static size_t or_default(size_t value, size_t if_zero)
+{
+    return value != 0 ? value : if_zero;
+}
+
+static unsigned or_default_ms(unsigned value, unsigned if_zero)
+{
+    return value != 0 ? value : if_zero;
+}
+
+static void take_conf(struct http_server *s, const struct http_conf *conf)
+{
+    unsigned *limit_ms = s->deadlines.limit_ms;
+
+    s->conf = *conf;
+    s->conf.max_connections = or_default(conf->max_connections, JM_CONNECTIONS);
+    s->conf.max_body_bytes = or_default(conf->max_body_bytes, JM_BODY_BYTES);
+    s->conf.max_answer_bytes = or_default(conf->max_answer_bytes, 16 << 20);
+    s->conf.max_bodies_bytes = or_default(conf->max_bodies_bytes, 256 << 20);
+    s->conf.max_outstanding = (unsigned)or_default(conf->max_outstanding, 32);
+    if (conf->clock == NULL)
+        s->conf.clock = clock_real();
+    http_deadline_init_all(&s->deadlines);
+    limit_ms[HTTP_WAIT_IDLE] = or_default_ms(conf->idle_ms, 75000);
+    limit_ms[HTTP_WAIT_HEAD] = or_default_ms(conf->head_ms, 10000);
+    limit_ms[HTTP_WAIT_BODY] = or_default_ms(conf->body_ms, 30000);
+    limit_ms[HTTP_WAIT_WRITE] = or_default_ms(conf->write_ms, 30000);
+    limit_ms[HTTP_WAIT_LINGER] = or_default_ms(conf->linger_ms, 2000);
+}
+
+/* The three handles of the loop. None of these calls can fail with a valid loop and callback. */
+static void open_handles(struct http_server *s)
+{
+    int error = uv_timer_init(s->loop, &s->timer);
+
+    error = error != 0 ? error : uv_prepare_init(s->loop, &s->prepare);
+    error = error != 0 ? error : uv_check_init(s->loop, &s->check);
+    s->timer.data = s->prepare.data = s->check.data = s;
+    error = error != 0 ? error : uv_prepare_start(&s->prepare, on_prepare);
+    error = error != 0 ? error : uv_check_start(&s->check, on_check);
+    assert(error == 0);
+    /* They serve connections and keep no loop alive by themselves. */
+    uv_unref((uv_handle_t *)&s->prepare);
+    uv_unref((uv_handle_t *)&s->check);
+    s->open_handles = 3;
+}
+
+int http_server_open(uv_loop_t *loop, const struct http_conf *conf,
+                     const struct http_handler *handler, struct http_server **ret_server)
+{
+    struct http_server *s = calloc(1, sizeof(*s));
+
+    if (s == NULL)
+        return JM_ENOMEM;
+    s->loop = loop;
+    s->handler = handler;
+    take_conf(s, conf);
+    raise_file_limit(s->conf.max_connections);
+    list_init(&s->conns);
+    list_init(&s->dirty);
+    list_init(&s->pool);
+    s->timer_due_ms = HTTP_DEADLINE_NEVER;
+    open_handles(s);
+    *ret_server = s;
+    return 0;
+}
+
+/* ---- end ---- */
 
 static void on_handle_closed(uv_handle_t *handle)
 {
@@ -294,54 +325,46 @@ static void on_handle_closed(uv_handle_t *handle)
         s->on_stopped(s->stop_owner);
 }
 
-static void close_hooks(struct http_server *s)
+void http_server_poke(struct http_server *s)
 {
+    if (!s->is_stopping || s->open_listeners > 0 || s->stats.connections > 0 ||
+        s->stats.outstanding > 0 || uv_is_closing((uv_handle_t *)&s->timer))
+        return;
     uv_close((uv_handle_t *)&s->timer, on_handle_closed);
     uv_close((uv_handle_t *)&s->prepare, on_handle_closed);
     uv_close((uv_handle_t *)&s->check, on_handle_closed);
-    uv_close((uv_handle_t *)&s->awake, on_handle_closed);
 }
 
-void http_server_poke(struct http_server *s)
+static void close_listener(struct http_listener *l)
 {
-    if (!s->is_stopping || s->open_listeners > 0 || !list_is_empty(&s->conns) ||
-        s->stats.outstanding > 0 || uv_is_closing((uv_handle_t *)&s->timer))
+    if (!l->is_open)
         return;
-    close_hooks(s);
-}
-
-static void on_listener_closed(uv_handle_t *handle)
-{
-    struct http_listener *listener = handle->data;
-
-    http_listen_remove(listener);
-    listener->server->open_listeners--;
-    http_server_poke(listener->server);
+    l->is_open = false;
+    if (l->path[0] != '\0')
+        (void)unlink(l->path); /* a left-over is replaced by the next start anyway */
+    uv_close(&l->io.handle, on_listener_closed);
 }
 
 void http_server_stop(struct http_server *s, unsigned deadline_ms,
                       void (*on_stopped)(void *stop_owner), void *stop_owner)
 {
+    assert(!s->is_stopping);
     s->is_stopping = true;
     s->on_stopped = on_stopped;
     s->stop_owner = stop_owner;
     s->stop_due_ms = uv_now(s->loop) + deadline_ms;
-    for (unsigned i = 0; i < s->listener_count; i++) {
-        if (!s->listeners[i].is_open)
-            continue;
-        s->listeners[i].is_open = false;
-        uv_close(&s->listeners[i].io.handle, on_listener_closed);
-    }
+    for (unsigned i = 0; i < s->listener_count; i++)
+        close_listener(&s->listeners[i]);
     LIST_EACH_SAFE(node, &s->conns)
     http_conn_end(LIST_ENTRY(node, struct http_conn, link));
-    set_timer(s);
+    http_server_poke(s);
 }
 
 struct http_server *http_server_free(struct http_server *s)
 {
     if (s == NULL)
         return NULL;
-    assert(list_is_empty(&s->conns));
+    assert(s->open_handles == 0);
     http_exchange_free_pool(s);
     free(s);
     return NULL;

@@ -69,7 +69,8 @@ struct http_reason {
 };
 
 /* Makes a server that does not listen yet. `conf` is copied, `handler` is borrowed until the end.
- * Returns 0 or JM_E…. */
+ * Raises the soft limit of open files (RLIMIT_NOFILE) to what max_connections needs, as far as the
+ * hard limit allows. Returns 0 or JM_E…. */
 int http_server_open(uv_loop_t *loop, const struct http_conf *conf,
                      const struct http_handler *handler,
                      struct http_server **ret_server) JM_MUST_CHECK;
