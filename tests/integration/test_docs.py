@@ -156,6 +156,26 @@ class Documents(unittest.TestCase):
         for key in keys:
             self.assertIn(f"| `{key}` |", self.section("Redis keys"))
 
+    def test_fields_of_messages_are_those_of_wire_c(self):
+        types = {"U32": "uint", "U64": "uint", "I64": "int", "BOOL": "bool", "NAME": "name",
+                 "TEXT": "text", "BYTES": "bin", "VALUES": "array"}
+        tables = re.findall(r"offsetof\(struct wire_(\w+), member\)\n(.*?)#undef AT",
+                            read("schema/wire.c"), re.S)
+        self.assertEqual([name for name, _ in tables], ["job", "event", "order", "beat"])
+        section = self.section("Messages in Redis")
+        for name, table in tables:
+            rows = [(key, field, types[kind], "yes" if need == "REQUIRED" else "no")
+                    for key, kind, need, field in
+                    re.findall(r"\[(\d+)\] = \{RECORD_(\w+), (\w+), AT\((\w+)\)", table)]
+            part = re.search(rf"^### {name.capitalize()}\n(.*?)(?=^### |\Z)", section, re.M | re.S)[1]
+            self.assertEqual(rows, re.findall(r"^\| (\d+) \| `(\w+)` \| (\w+) \| (yes|no) \|", part, re.M))
+
+    def test_kinds_of_events_are_those_of_wire_h(self):
+        rows = re.findall(r'X\(WIRE_\w+, (\d+), "(\w+)"\)', read("schema/wire.h"))
+        self.assertEqual(len(rows), 7)
+        self.assertEqual(rows, re.findall(r"^\| (\d+) \| `(\w+)` \| [^|]+ \|$",
+                                          self.section("Messages in Redis"), re.M))
+
     def test_metrics_are_those_that_metrics_c_writes(self):
         source = set(re.findall(r'put\w*\(\s*out,\s*"(\w+)"', read("broker/metrics.c")))
         self.assertGreater(len(source), 30)

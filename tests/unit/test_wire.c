@@ -546,6 +546,70 @@ static void a_damaged_message_never_leads_outside_its_bytes(void **state)
     assert_int_equal(decode_any(BEAT, span_of(bytes, len)), 0);
 }
 
+/* Decodes a message and encodes it again into `out`. */
+static int recode(const char *kind, struct span frame)
+{
+    struct wire_job job;
+    struct wire_event event;
+    struct wire_order order;
+    struct wire_beat beat;
+
+    if (strcmp(kind, "job") == 0 && wire_decode_job(frame, &job) == 0) {
+        wire_encode_job(&out, &job);
+        return 0;
+    }
+    if (strcmp(kind, "event") == 0 && wire_decode_event(frame, &event) == 0) {
+        wire_encode_event(&out, &event);
+        return 0;
+    }
+    if (strcmp(kind, "order") == 0 && wire_decode_order(frame, &order) == 0) {
+        wire_encode_order(&out, &order);
+        return 0;
+    }
+    if (strcmp(kind, "beat") == 0 && wire_decode_beat(frame, &beat) == 0) {
+        wire_encode_beat(&out, &beat);
+        return 0;
+    }
+    return JM_EWIRE;
+}
+
+/* Reads one "```hex KIND" block behind its first line: hex up to '#' in each line. */
+static struct span read_hex_block(FILE *file, uint8_t *bytes, size_t room)
+{
+    char line[512];
+    size_t len = 0;
+
+    while (fgets(line, sizeof(line), file) != NULL && strncmp(line, "```", 3) != 0)
+        len += hex_parse(span_of_str(line), room - len, bytes + len);
+    return guard_copy(&guard, span_of(bytes, len));
+}
+
+static void the_examples_in_the_protocol_are_messages_as_we_write_them(void **state)
+{
+    FILE *file = fopen(JM_SOURCE_DIR "/schema/PROTOCOL.md", "r");
+    char line[512];
+    char kind[16];
+    unsigned count = 0;
+
+    (void)state;
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        uint8_t bytes[1024];
+        struct span frame;
+
+        if (sscanf(line, "```hex %15s", kind) != 1)
+            continue;
+        frame = read_hex_block(file, bytes, sizeof(bytes));
+        if (recode(kind, frame) != 0)
+            fail_msg("example %u is no %s", count + 1, kind);
+        assert_span_equal(buf_span(&out), frame);
+        buf_clear(&out);
+        count++;
+    }
+    fclose(file);
+    assert_int_equal(count, 9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -564,6 +628,7 @@ int main(void)
         cmocka_unit_test(a_strange_message_is_cleaned_and_cut_when_it_is_written),
         cmocka_unit_test(an_encoder_without_room_makes_the_buffer_fail),
         cmocka_unit_test(a_damaged_message_never_leads_outside_its_bytes),
+        cmocka_unit_test(the_examples_in_the_protocol_are_messages_as_we_write_them),
     };
     int failed;
 
