@@ -1,0 +1,343 @@
+/*
+ * load.c: one generator for all HTTP rows of the bench. Keeps a number of connections busy with one
+ * request template for some seconds, and prints one JSON line.
+ *
+ * Closed loop: each connection sends its next request when it has its answer. Open loop (--rate):
+ * requests are due at fixed times whatever the answers do; a request's time counts from when it was
+ * due, also while it had to wait for a free connection, so that a stall of the server is seen in
+ * full ("coordinated omission", G. Tene).
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "lib/buf.h"
+#include "lib/clock.h"
+#include "lib/list.h"
+#include "lib/opt.h"
+#include "tests/bench/histogram.h"
+
+enum { IN_BYTES = 1 << 20 };
+
+struct conf {
+    uint64_t port;
+    uint64_t connections;
+    uint64_t run_ms;
+    uint64_t warmup_ms;
+    uint64_t rate;
+    uint64_t expect;
+    const char *method;
+    const char *path;
+    const char *body;
+};
+
+struct load;
+
+struct conn {
+    uv_tcp_t tcp;
+    uv_connect_t connect;
+    uv_write_t write;
+    struct load *load;
+    struct list idle;
+    struct buf in;
+    uint64_t begun_ns;
+};
+
+struct load {
+    struct conf conf;
+    uv_loop_t loop;
+    uv_timer_t end;
+    uv_timer_t tick; /* open loop: what is due */
+    struct conn *conns;
+    struct list idle;
+    struct buf request;
+    char in_bytes[65536];
+    uint64_t start_ns; /* of the measured part */
+    uint64_t stop_ns;
+    uint64_t begun_ns; /* open loop: of the schedule */
+    uint64_t due;      /* open loop: requests that were due so far */
+    uint64_t sent;
+    uint64_t good;
+    uint64_t bad; /* another status than the expected one */
+    bool is_over;
+    struct histogram times;
+};
+
+static uint64_t now_ns(void)
+{
+    return clock_mono_ns(clock_real());
+}
+
+static void fail(const char *what, int error)
+{
+    fprintf(stderr, "load: %s: %s\n", what, uv_strerror(error));
+    exit(1);
+}
+
+/* ---- requests ---- */
+
+static void on_written(uv_write_t *req, int status)
+{
+    (void)req;
+    if (status != 0 && status != UV_ECANCELED)
+        fail("write", status);
+}
+
+static void send_request(struct conn *c, uint64_t begun_ns)
+{
+    struct load *l = c->load;
+    uv_buf_t piece = uv_buf_init((char *)l->request.data, (unsigned)l->request.len);
+    int n = uv_try_write((uv_stream_t *)&c->tcp, &piece, 1);
+
+    c->begun_ns = begun_ns;
+    l->sent++;
+    if (n == (int)piece.len)
+        return;
+    if (n > 0)
+        piece = uv_buf_init(piece.base + n, (unsigned)(piece.len - (size_t)n));
+    n = uv_write(&c->write, (uv_stream_t *)&c->tcp, &piece, 1, on_written);
+    if (n != 0)
+        fail("write", n);
+}
+
+static uint64_t due_ns(const struct load *l, uint64_t n)
+{
+    return l->begun_ns + n * UINT64_C(1000000000) / l->conf.rate;
+}
+
+/* Sends what is due, as long as a connection is free; the others' time runs already. */
+static void send_due(struct load *l)
+{
+    uint64_t now = now_ns();
+    struct list *node;
+
+    while (due_ns(l, l->due) <= now && (node = list_pop_front(&l->idle)) != NULL)
+        send_request(LIST_ENTRY(node, struct conn, idle), due_ns(l, l->due++));
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct load *l = timer->data;
+
+    if (!l->is_over)
+        send_due(l);
+}
+
+static void go_on(struct conn *c)
+{
+    struct load *l = c->load;
+
+    if (l->is_over)
+        return;
+    if (l->conf.rate == 0) {
+        send_request(c, now_ns());
+        return;
+    }
+    list_push_back(&l->idle, &c->idle);
+    send_due(l);
+}
+
+/* ---- answers ---- */
+
+static void note_answer(struct conn *c, uint64_t status)
+{
+    struct load *l = c->load;
+    uint64_t now = now_ns();
+
+    if (now < l->start_ns || now > l->stop_ns)
+        return;
+    if (status != l->conf.expect) {
+        l->bad++;
+        return;
+    }
+    l->good++;
+    histogram_add(&l->times, now - c->begun_ns);
+}
+
+/* The length of the complete answer at the front of the buffer, or 0. */
+static size_t find_answer(const struct buf *in, uint64_t *ret_status)
+{
+    const char *text = (const char *)in->data;
+    const char *end = memmem(text, in->len, "\r\n\r\n", 4);
+    const char *field;
+    size_t head_len, body_len = 0;
+
+    if (end == NULL)
+        return 0;
+    head_len = (size_t)(end - text) + 4;
+    field = memmem(text, head_len, "Content-Length: ", 16);
+    if (field != NULL)
+        body_len = strtoul(field + 16, NULL, 10);
+    *ret_status = strtoul(text + 9, NULL, 10);
+    return in->len >= head_len + body_len ? head_len + body_len : 0;
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
+{
+    struct conn *c = handle->data;
+
+    (void)suggested;
+    *ret_buf = uv_buf_init(c->load->in_bytes, sizeof(c->load->in_bytes));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *bytes)
+{
+    struct conn *c = stream->data;
+    uint64_t status = 0;
+    size_t len;
+
+    if (n < 0 && c->load->is_over)
+        return;
+    if (n < 0)
+        fail("read", (int)n);
+    buf_put(&c->in, bytes->base, (size_t)n);
+    if (buf_has_failed(&c->in))
+        fail("an answer", UV_E2BIG);
+    len = find_answer(&c->in, &status);
+    if (len == 0)
+        return;
+    buf_consume(&c->in, len);
+    note_answer(c, status);
+    go_on(c);
+}
+
+/* ---- the run ---- */
+
+static void on_connected(uv_connect_t *req, int status)
+{
+    struct conn *c = req->data;
+
+    if (status == 0)
+        status = uv_tcp_nodelay(&c->tcp, 1);
+    if (status == 0)
+        status = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+    if (status != 0)
+        fail("connect", status);
+    go_on(c);
+}
+
+static void open_conn(struct load *l, struct conn *c)
+{
+    struct sockaddr_in address;
+    int error = uv_ip4_addr("127.0.0.1", (int)l->conf.port, &address);
+
+    c->load = l;
+    list_init(&c->idle);
+    buf_init(&c->in, IN_BYTES);
+    c->tcp.data = c->connect.data = c;
+    if (error == 0)
+        error = uv_tcp_init(&l->loop, &c->tcp);
+    c->tcp.data = c;
+    if (error == 0)
+        error =
+            uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)&address, on_connected);
+    if (error != 0)
+        fail("connect", error);
+}
+
+static void write_request(struct load *l)
+{
+    size_t len = strlen(l->conf.body);
+
+    buf_init(&l->request, IN_BYTES);
+    buf_printf(&l->request, "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\n", l->conf.method, l->conf.path);
+    if (len > 0)
+        buf_printf(&l->request, "Content-Type: application/json\r\nContent-Length: %zu\r\n", len);
+    buf_put_str(&l->request, "\r\n");
+    buf_put_str(&l->request, l->conf.body);
+    if (buf_has_failed(&l->request))
+        fail("the request", UV_E2BIG);
+}
+
+static void close_any(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void on_end(uv_timer_t *timer)
+{
+    struct load *l = timer->data;
+
+    l->is_over = true;
+    uv_walk(&l->loop, close_any, NULL);
+}
+
+static void run(struct load *l)
+{
+    int error = uv_loop_init(&l->loop);
+
+    list_init(&l->idle);
+    l->conns = calloc(l->conf.connections, sizeof(*l->conns));
+    if (error != 0 || l->conns == NULL)
+        fail("start", UV_ENOMEM);
+    write_request(l);
+    l->begun_ns = now_ns();
+    l->start_ns = l->begun_ns + l->conf.warmup_ms * 1000000;
+    l->stop_ns = l->start_ns + l->conf.run_ms * 1000000;
+    l->end.data = l->tick.data = l;
+    if (uv_timer_init(&l->loop, &l->end) != 0 || uv_timer_init(&l->loop, &l->tick) != 0 ||
+        uv_timer_start(&l->end, on_end, l->conf.warmup_ms + l->conf.run_ms, 0) != 0 ||
+        (l->conf.rate > 0 && uv_timer_start(&l->tick, on_tick, 0, 1) != 0))
+        fail("start", UV_EINVAL);
+    for (uint64_t i = 0; i < l->conf.connections; i++)
+        open_conn(l, &l->conns[i]);
+    error = uv_run(&l->loop, UV_RUN_DEFAULT);
+    assert(error == 0 && uv_loop_close(&l->loop) == 0);
+}
+
+static void print(const struct load *l)
+{
+    const struct histogram *t = &l->times;
+    double seconds = (double)l->conf.run_ms / 1000;
+
+    printf("{\"rate\":%.1f,\"good\":%" PRIu64 ",\"bad\":%" PRIu64
+           ",\"p50_us\":%.1f,\"p99_us\":%.1f,"
+           "\"p999_us\":%.1f,\"max_us\":%.1f}\n",
+           (double)l->good / seconds, l->good, l->bad, (double)histogram_quantile(t, 0.5) / 1000,
+           (double)histogram_quantile(t, 0.99) / 1000, (double)histogram_quantile(t, 0.999) / 1000,
+           (double)t->max_ns / 1000);
+}
+
+#define FIELD(member) offsetof(struct conf, member)
+
+static const struct opt opts[] = {
+    {"port", 'p', OPT_U64, FIELD(port), "7878", 1, 65535, .help = "On 127.0.0.1."},
+    {"connections", 'c', OPT_U64, FIELD(connections), "64", 1, 20000, .help = "How many."},
+    {"seconds", 's', OPT_DURATION, FIELD(run_ms), "3s", 10, 3600000,
+     .help = "How long is measured."},
+    {"warmup", 'w', OPT_DURATION, FIELD(warmup_ms), "500ms", 0, 60000,
+     .help = "Not measured before."},
+    {"rate", 'r', OPT_U64, FIELD(rate), "0", 0, 10000000,
+     .help = "Requests a second, in open loop; 0: closed loop."},
+    {"expect", 'e', OPT_U64, FIELD(expect), "200", 100, 599, .help = "The status that is right."},
+    {"method", 'm', OPT_STR, FIELD(method), "GET", .help = "Of the request."},
+    {"path", 'P', OPT_STR, FIELD(path), "/ping", .help = "Of the request, with its query."},
+    {"body", 'b', OPT_STR, FIELD(body), "", .help = "JSON; empty: none."},
+};
+
+static const struct opt_program program = {.name = "load",
+                                           .usage = "[options]",
+                                           .summary = "Loads an HTTP server and measures.",
+                                           .version = JM_VERSION,
+                                           .opts = opts,
+                                           .opt_count = JM_COUNT_OF(opts)};
+
+int main(int argc, char **argv)
+{
+    struct load *l = calloc(1, sizeof(*l));
+    struct opt_rest rest;
+    int code = l != NULL ? opt_start(&program, argc, argv, &l->conf, &rest) : 1;
+
+    if (code < 0) {
+        run(l);
+        print(l);
+        code = l->good > 0 && l->bad == 0 ? 0 : 1;
+    }
+    opt_done(&rest);
+    return code;
+}
