@@ -1,7 +1,7 @@
 /*
- * opt.c: every source ends in opt_set, which turns one text into one field or says in one sentence
- * why not. The parts: values (text to field and back), sources (file, environment, argv), and the
- * three texts that are made from the table.
+ * opt.c: every source ends in set_value, which turns one text into one field or says in one
+ * sentence why not. The parts: values (text to field), and sources (file, environment, argv). What
+ * is made from the table for people to read is in opt_text.c.
  */
 #include "lib/opt.h"
 
@@ -14,23 +14,9 @@
 #include <string.h>
 #include <strings.h>
 
-enum {
-    OPT_TEXT_BYTES = 64 * 1024,
-    OPT_CONFIG_BYTES = 64 * 1024,
-    OPT_HELP_COLUMN = 28,
-    OPT_HELP_WIDTH = 92,
-};
+#include "lib/opt_inside.h"
 
-struct unit {
-    const char *word;
-    uint64_t factor;
-};
-
-/* The first unit of each table is the one that values are shown in when no larger one fits. */
-static const struct unit byte_units[] = {{"", 1}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}};
-static const struct unit time_units[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {"d", 24 * 3600 * 1000}};
-static const struct unit plain_units[] = {{"", 1}};
+enum { OPT_CONFIG_BYTES = 64 * 1024 };
 
 struct opt_run {
     const struct opt_program *program;
@@ -53,41 +39,10 @@ static enum opt_outcome refuse(struct opt_run *run, const char *fmt, ...)
     return OPT_REFUSED;
 }
 
-static void *field_of(const void *conf, const struct opt *opt)
-{
-    return (char *)(uintptr_t)conf + opt->offset;
-}
-
-static const struct unit *units_of(enum opt_type type, size_t *ret_count)
-{
-    if (type == OPT_BYTES) {
-        *ret_count = JM_COUNT_OF(byte_units);
-        return byte_units;
-    }
-    if (type == OPT_DURATION) {
-        *ret_count = JM_COUNT_OF(time_units);
-        return time_units;
-    }
-    *ret_count = JM_COUNT_OF(plain_units);
-    return plain_units;
-}
-
-/* A value in the largest unit that shows it exactly. */
-static void format_number(enum opt_type type, uint64_t value, struct buf *out)
-{
-    size_t count, best = 0;
-    const struct unit *units = units_of(type, &count);
-
-    for (size_t i = 0; i < count && value != 0; i++)
-        if (value % units[i].factor == 0)
-            best = i;
-    buf_printf(out, "%" PRIu64 "%s", value / units[best].factor, units[best].word);
-}
-
 static bool find_factor(enum opt_type type, const char *word, uint64_t *ret_factor)
 {
     size_t count;
-    const struct unit *units = units_of(type, &count);
+    const struct opt_unit *units = opt_units(type, &count);
 
     if (word[0] == '\0') {
         *ret_factor = type == OPT_DURATION ? 1000 : 1;
@@ -122,16 +77,16 @@ static enum opt_outcome set_number(struct opt_run *run, const struct opt *opt, c
     uint64_t value;
 
     if (parse_number(opt->type, text, &value) && value >= opt->min && value <= opt->max) {
-        *(uint64_t *)field_of(run->conf, opt) = value;
+        *(uint64_t *)opt_field(run->conf, opt) = value;
         return OPT_GO_ON;
     }
     (void)refuse(run, "--%s: '%s' is not a %s from ", opt->name, text,
                  opt->type == OPT_DURATION ? "time"
                  : opt->type == OPT_BYTES  ? "size"
                                            : "number");
-    format_number(opt->type, opt->min, run->text);
+    opt_format_number(opt->type, opt->min, run->text);
     buf_put_str(run->text, " to ");
-    format_number(opt->type, opt->max, run->text);
+    opt_format_number(opt->type, opt->max, run->text);
     return OPT_REFUSED;
 }
 
@@ -145,7 +100,7 @@ static enum opt_outcome set_bool(struct opt_run *run, const struct opt *opt, con
 
         if (!is_yes && strcmp(text, no[i]) != 0)
             continue;
-        *(bool *)field_of(run->conf, opt) = is_yes;
+        *(bool *)opt_field(run->conf, opt) = is_yes;
         return OPT_GO_ON;
     }
     return refuse(run, "--%s: '%s' is neither yes nor no", opt->name, text);
@@ -156,7 +111,7 @@ static enum opt_outcome set_word(struct opt_run *run, const struct opt *opt, con
     for (unsigned i = 0; opt->words[i] != NULL; i++) {
         if (strcmp(opt->words[i], text) != 0)
             continue;
-        *(unsigned *)field_of(run->conf, opt) = i;
+        *(unsigned *)opt_field(run->conf, opt) = i;
         return OPT_GO_ON;
     }
     (void)refuse(run, "--%s: '%s' is none of", opt->name, text);
@@ -173,7 +128,7 @@ static enum opt_outcome set_value(struct opt_run *run, const struct opt *opt, co
     case OPT_ENUM:
         return set_word(run, opt, text);
     case OPT_STR:
-        *(const char **)field_of(run->conf, opt) = text;
+        *(const char **)opt_field(run->conf, opt) = text;
         return OPT_GO_ON;
     case OPT_U64:
     case OPT_BYTES:
@@ -191,7 +146,7 @@ static const struct opt *find_name(const struct opt_program *program, const char
     return NULL;
 }
 
-static const struct opt *find_letter(const struct opt_program *program, char letter)
+const struct opt *opt_find_letter(const struct opt_program *program, char letter)
 {
     for (size_t i = 0; i < program->opt_count; i++)
         if (program->opts[i].letter == letter)
@@ -328,9 +283,10 @@ enum builtin { BUILTIN_NONE, BUILTIN_HELP, BUILTIN_VERSION, BUILTIN_CONFIG, BUIL
 
 static enum builtin find_builtin(const struct opt_program *program, const char *word)
 {
-    if (strcmp(word, "--help") == 0 || (strcmp(word, "-h") == 0 && !find_letter(program, 'h')))
+    if (strcmp(word, "--help") == 0 || (strcmp(word, "-h") == 0 && !opt_find_letter(program, 'h')))
         return BUILTIN_HELP;
-    if (strcmp(word, "--version") == 0 || (strcmp(word, "-V") == 0 && !find_letter(program, 'V')))
+    if (strcmp(word, "--version") == 0 ||
+        (strcmp(word, "-V") == 0 && !opt_find_letter(program, 'V')))
         return BUILTIN_VERSION;
     if (!program->has_config)
         return BUILTIN_NONE;
@@ -359,7 +315,7 @@ static enum opt_outcome read_long(struct opt_run *run, int argc, char **argv, in
 static enum opt_outcome read_short(struct opt_run *run, int argc, char **argv, int *at)
 {
     const char *word = argv[*at];
-    const struct opt *opt = find_letter(run->program, word[1]);
+    const struct opt *opt = opt_find_letter(run->program, word[1]);
 
     if (opt == NULL)
         return refuse(run, "there is no option '-%c'; see --help", word[1]);
@@ -454,141 +410,4 @@ void opt_done(struct opt_rest *rest)
 {
     free(rest->config_text);
     *rest = (struct opt_rest){0};
-}
-
-static const char *placeholder(const struct opt *opt)
-{
-    static const char *const by_type[] = {
-        [OPT_BOOL] = "yes|no",   [OPT_U64] = "N",     [OPT_BYTES] = "SIZE",
-        [OPT_DURATION] = "TIME", [OPT_ENUM] = "WORD", [OPT_STR] = "TEXT"};
-
-    return opt->value != NULL ? opt->value : by_type[opt->type];
-}
-
-/* Words from `column` on, each line filled up to the width and indented to the help column. */
-static void write_wrapped(struct buf *out, const char *text, size_t column)
-{
-    while (*text != '\0') {
-        size_t len = strcspn(text, " ");
-
-        if (column + 1 + len > OPT_HELP_WIDTH) {
-            buf_printf(out, "\n%*s", OPT_HELP_COLUMN, "");
-            column = OPT_HELP_COLUMN;
-        }
-        buf_printf(out, "%s%.*s", column == OPT_HELP_COLUMN ? "" : " ", (int)len, text);
-        column += len + (column != OPT_HELP_COLUMN);
-        text += len;
-        text += strspn(text, " ");
-    }
-    buf_put_u8(out, '\n');
-}
-
-static void write_row(struct buf *out, char letter, const char *name, const char *value,
-                      const char *help)
-{
-    size_t start = out->len;
-    size_t width;
-
-    if (letter != '\0')
-        buf_printf(out, "  -%c, --%s%s", letter, name, value);
-    else
-        buf_printf(out, "      --%s%s", name, value);
-    width = out->len - start;
-    if (width + 2 > OPT_HELP_COLUMN)
-        buf_printf(out, "\n%*s", OPT_HELP_COLUMN, "");
-    else
-        buf_printf(out, "%*s", (int)(OPT_HELP_COLUMN - width), "");
-    write_wrapped(out, help, OPT_HELP_COLUMN);
-}
-
-static void describe_words(const struct opt *opt, struct buf *out)
-{
-    for (size_t i = 0; opt->words[i] != NULL; i++)
-        buf_printf(out, "%s%s", i == 0 ? " One of " : ", ", opt->words[i]);
-    buf_put_str(out, ".");
-}
-
-/* The help sentence with what the table knows besides: range, words, default, environment. */
-static void describe(const struct opt *opt, struct buf *out)
-{
-    buf_put_str(out, opt->help);
-    if (opt->type == OPT_ENUM)
-        describe_words(opt, out);
-    if (opt->type == OPT_U64 || opt->type == OPT_BYTES || opt->type == OPT_DURATION) {
-        buf_put_str(out, " From ");
-        format_number(opt->type, opt->min, out);
-        buf_put_str(out, " to ");
-        format_number(opt->type, opt->max, out);
-        buf_put_str(out, ".");
-    }
-    if (opt->fallback != NULL && opt->fallback[0] != '\0' && opt->type != OPT_BOOL)
-        buf_printf(out, " Default %s.", opt->fallback);
-    if (opt->env != NULL)
-        buf_printf(out, " Environment: %s.", opt->env);
-    buf_put_u8(out, '\0');
-}
-
-static void write_opt(const struct opt *opt, struct buf *out)
-{
-    char value[64] = "";
-    struct buf help;
-
-    if (opt->type != OPT_BOOL)
-        snprintf(value, sizeof(value), opt->implied != NULL ? "[=%s]" : " %s", placeholder(opt));
-    buf_init(&help, OPT_TEXT_BYTES);
-    describe(opt, &help);
-    if (!buf_has_failed(&help))
-        write_row(out, opt->letter, opt->name, value, (const char *)help.data);
-    buf_done(&help);
-}
-
-void opt_write_help(const struct opt_program *program, struct buf *out)
-{
-    buf_printf(out, "Usage: %s %s\n%s\n\nOptions:\n", program->name, program->usage,
-               program->summary);
-    for (size_t i = 0; i < program->opt_count; i++)
-        write_opt(&program->opts[i], out);
-    if (program->has_config) {
-        write_row(out, '\0', "config", " FILE", "Read options from FILE, lines `name = value`.");
-        write_row(out, '\0', "dump-config", "", "Print the options in force as such a file.");
-    }
-    write_row(out, find_letter(program, 'h') ? '\0' : 'h', "help", "", "Print this.");
-    write_row(out, find_letter(program, 'V') ? '\0' : 'V', "version", "", "Print the version.");
-    if (program->epilogue != NULL)
-        buf_printf(out, "\n%s\n", program->epilogue);
-}
-
-static void write_value(const struct opt *opt, const void *conf, struct buf *out)
-{
-    const void *field = field_of(conf, opt);
-
-    switch (opt->type) {
-    case OPT_BOOL:
-        buf_put_str(out, *(const bool *)field ? "yes" : "no");
-        break;
-    case OPT_ENUM:
-        buf_put_str(out, opt->words[*(const unsigned *)field]);
-        break;
-    case OPT_STR:
-        buf_put_str(out, *(const char *const *)field);
-        break;
-    case OPT_U64:
-    case OPT_BYTES:
-    case OPT_DURATION:
-        format_number(opt->type, *(const uint64_t *)field, out);
-        break;
-    }
-}
-
-void opt_write_config(const struct opt_program *program, const void *conf, struct buf *out)
-{
-    for (size_t i = 0; i < program->opt_count; i++) {
-        const struct opt *opt = &program->opts[i];
-        bool is_unset = opt->type == OPT_STR && *(const char *const *)field_of(conf, opt) == NULL;
-
-        buf_printf(out, "# %s\n%s%s = ", opt->help, is_unset ? "#" : "", opt->name);
-        if (!is_unset)
-            write_value(opt, conf, out);
-        buf_put_str(out, "\n\n");
-    }
 }

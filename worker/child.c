@@ -27,6 +27,7 @@
 #include "schema/keys.h"
 #include "schema/wire.h"
 #include "worker/call.h"
+#include "worker/ends.h"
 #include "worker/pace.h"
 #include "worker/program.h"
 #include "worker/redis.h"
@@ -51,13 +52,6 @@ struct claimed {
     bool is_bad; /* only node, id and attempt could be read */
 };
 
-/* One end on its way. */
-struct end {
-    uint64_t position;
-    uint32_t node;
-    struct span frame;
-};
-
 struct child {
     struct shm *shm;
     struct redis_address address;
@@ -68,17 +62,11 @@ struct child {
     size_t key_count;
     struct pace pace;
     struct task_call call;
-    struct buf frame;      /* the last end, encoded */
-    uint32_t out_len;      /* bytes of shm->out in use */
-    uint64_t first_end_ns; /* of the oldest unpublished end; 0: there is none */
+    struct ends ends;
     unsigned backoff_ms;
 
     struct claimed claimed[JM_CLAIM_JOBS];
     size_t claimed_count;
-
-    struct end ends[SHM_JOBS]; /* put into the pipe and not confirmed */
-    size_t end_count;
-    size_t push_count; /* commands that carry them */
 };
 
 static uint64_t now_ns(void)
@@ -135,88 +123,6 @@ static bool connect_pipe(struct child *child)
 
 /* ---- publishing ---- */
 
-/* What is over and not published, into child->ends. What the parent has taken is freed instead. */
-static void collect_ends(struct child *child)
-{
-    uint64_t tail, head;
-    struct shm_held held;
-
-    child->end_count = 0;
-    shm_range(child->shm, &tail, &head);
-    for (uint64_t at = tail; at != head; at++) {
-        if (!shm_peek(child->shm, at, &held) || held.state == SHM_CLAIMED ||
-            held.state == SHM_BEGUN)
-            continue;
-        if (!shm_send(child->shm, at)) {
-            shm_free(child->shm, at);
-            continue;
-        }
-        child->ends[child->end_count++] = (struct end){
-            .position = at,
-            .node = held.node,
-            .frame = held.out.len > 0 ? held.out : buf_span(&child->frame),
-        };
-    }
-}
-
-/* One LPUSH with all ends for the node of ends[from], which are moved together. Returns where the
- * next node's begin. */
-static size_t put_node(struct child *child, size_t from, int *ret_error)
-{
-    struct span frames[JM_CLAIM_JOBS];
-    char key[KEYS_BYTES];
-    uint32_t node = child->ends[from].node;
-    size_t to = from;
-
-    for (size_t i = from; i < child->end_count && to - from < JM_CLAIM_JOBS; i++) {
-        struct end end = child->ends[i];
-
-        if (end.node != node)
-            continue;
-        child->ends[i] = child->ends[to];
-        child->ends[to] = end;
-        frames[to++ - from] = end.frame;
-    }
-    keys_results(key, node);
-    *ret_error = redis_pipe_put_push(child->pipe, key, frames, to - from);
-    child->push_count++;
-    return to;
-}
-
-static int put_ends(struct child *child)
-{
-    int error = 0;
-
-    child->push_count = 0;
-    collect_ends(child);
-    for (size_t at = 0; at < child->end_count && error == 0;)
-        at = put_node(child, at, &error);
-    return error;
-}
-
-/* Waits for the answers to all that put_ends has put; frees the words if all are good. */
-static int wait_ends(struct child *child)
-{
-    int result = 0;
-
-    for (size_t i = 0; i < child->push_count; i++) {
-        int error = redis_pipe_wait_push(child->pipe);
-
-        if (error == JM_EUNKNOWN)
-            return error;
-        if (error != 0)
-            result = error;
-    }
-    if (result != 0)
-        return result;
-    for (size_t i = 0; i < child->end_count; i++)
-        shm_free(child->shm, child->ends[i].position);
-    child->end_count = 0;
-    child->out_len = 0;
-    child->first_end_ns = 0;
-    return 0;
-}
-
 /* Publishes, again and again, until it is done. Publishing twice does no harm: the broker drops an
  * end that it has. */
 static void publish(struct child *child)
@@ -226,9 +132,9 @@ static void publish(struct child *child)
 
         if (!connect_pipe(child))
             continue;
-        error = put_ends(child);
+        error = ends_put(&child->ends, child->pipe);
         if (error == 0)
-            error = wait_ends(child);
+            error = ends_wait(&child->ends, child->pipe);
         if (error == 0)
             break;
         back_off(child, "cannot publish results", redis_pipe_error(child->pipe));
@@ -283,33 +189,19 @@ static void encode_end(struct child *child, uint64_t begun_ns, int64_t begun_at_
     event.pid = (uint32_t)getpid();
     event.begun_at_ms = begun_at_ms;
     event.run_us = (end_ns - begun_ns) / 1000;
-    buf_shrink(&child->frame, SHM_OUT_BYTES);
-    wire_encode_event(&child->frame, &event);
-    if (buf_has_failed(&child->frame)) {
+    if (!ends_encode(&child->ends, &event)) {
         log_error("no memory for a result");
         abort(); /* the parent tells the crash; to go on would lose the job */
     }
 }
 
-/* Puts the end into shared memory, making room first if it must. */
+/* Into shared memory if there is room, else straight on. */
 static void keep_end(struct child *child, uint64_t position, uint64_t end_ns)
 {
-    uint32_t len = (uint32_t)child->frame.len;
-
-    if (child->frame.len > SHM_OUT_BYTES) {
-        if (child->first_end_ns != 0)
-            publish(child);
-        shm_end(child->shm, position, 0, 0);
+    if (ends_needs_room(&child->ends))
         publish(child);
-        return;
-    }
-    if (child->out_len + len > SHM_OUT_BYTES)
+    if (!ends_keep(&child->ends, position, end_ns))
         publish(child);
-    memcpy(child->shm->out + child->out_len, child->frame.data, len);
-    shm_end(child->shm, position, child->out_len, len);
-    child->out_len += len;
-    if (child->first_end_ns == 0)
-        child->first_end_ns = end_ns;
 }
 
 static void run_one(struct child *child, const struct claimed *claimed)
@@ -317,7 +209,7 @@ static void run_one(struct child *child, const struct claimed *claimed)
     uint64_t begun_ns = now_ns(), end_ns;
     int64_t begun_at_ms;
 
-    if (child->first_end_ns != 0 && begun_ns - child->first_end_ns >= CHILD_END_WAITS_NS) {
+    if (child->ends.first_ns != 0 && begun_ns - child->ends.first_ns >= CHILD_END_WAITS_NS) {
         publish(child);
         begun_ns = now_ns();
     }
@@ -416,14 +308,14 @@ static bool may_claim(struct child *child)
 /* Publishes and claims in one write. Returns what failed; claimed jobs are marked all the same. */
 static int exchange(struct child *child, bool is_claiming, struct redis_claim *ret_claim)
 {
-    int error = put_ends(child), claim_error = 0;
+    int error = ends_put(&child->ends, child->pipe), claim_error = 0;
 
     if (error == 0 && is_claiming)
         error = redis_pipe_put_claim(child->pipe, child->key_list, child->key_count,
                                      pace_claim(&child->pace), CHILD_BLOCK_MS);
     if (error != 0)
         return error;
-    error = wait_ends(child);
+    error = ends_wait(&child->ends, child->pipe);
     if (is_claiming && error != JM_EUNKNOWN)
         claim_error = redis_pipe_wait_claim(child->pipe, ret_claim);
     mark_claimed(child, ret_claim);
@@ -439,7 +331,7 @@ static void take_turn(struct child *child)
     if (!connect_pipe(child))
         return;
     is_claiming = may_claim(child);
-    if (!is_claiming && child->first_end_ns == 0) {
+    if (!is_claiming && child->ends.first_ns == 0) {
         sleep_ms(CHILD_PAUSE_MS);
         return;
     }
@@ -452,7 +344,7 @@ static void take_turn(struct child *child)
         if (error != JM_EREFUSED)
             drop_pipe(child);
     }
-    if (error != 0 && child->first_end_ns != 0)
+    if (error != 0 && child->ends.first_ns != 0)
         publish(child);
     for (size_t i = 0; i < child->claimed_count; i++)
         run_one(child, &child->claimed[i]);
@@ -491,7 +383,7 @@ static int open_child(struct child *child)
         (struct registry){.has_test_tasks = conf->has_test_tasks, .tasks_dir = conf->tasks_dir};
     child->backoff_ms = CHILD_BACKOFF_FIRST_MS;
     call_init(&child->call);
-    buf_init(&child->frame, JM_EVENT_BYTES);
+    ends_init(&child->ends, child->shm);
     if (!redis_parse_address(conf->redis, &child->address) || !read_queues(child))
         return JM_EINVAL;
     return 0;

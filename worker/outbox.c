@@ -43,14 +43,13 @@ void outbox_close(struct outbox *outbox)
     uv_close((uv_handle_t *)&outbox->retry, NULL);
 }
 
-static void put(struct outbox *outbox, const struct wire_held *held, struct span frame, bool is_end)
+static bool put(struct outbox *outbox, const struct wire_held *held, struct span frame, bool is_end)
 {
     struct outbox_entry *entry = malloc(sizeof(*entry) + frame.len);
 
     if (entry == NULL) {
-        /* Not told, the job is found lost by the broker when this host stops naming it. */
         log_error("no memory for an event of %zu bytes", frame.len);
-        return;
+        return false;
     }
     entry->held = *held;
     entry->is_end = is_end;
@@ -58,26 +57,29 @@ static void put(struct outbox *outbox, const struct wire_held *held, struct span
     memcpy(entry->frame, frame.data, frame.len);
     list_push_back(&outbox->entries, &entry->node);
     outbox->count++;
+    return true;
 }
 
-void outbox_put(struct outbox *outbox, const struct wire_held *held, const struct wire_event *event)
+bool outbox_put(struct outbox *outbox, const struct wire_held *held, const struct wire_event *event)
 {
     struct buf frame;
+    bool is_put = false;
 
     if (event->kind == WIRE_RUNNING && outbox->count >= OUTBOX_RUNNING_MAX)
-        return;
+        return true;
     buf_init(&frame, JM_EVENT_BYTES);
     wire_encode_event(&frame, event);
     if (buf_has_failed(&frame))
         log_error("no memory for an event");
     else
-        put(outbox, held, buf_span(&frame), event->kind != WIRE_RUNNING);
+        is_put = put(outbox, held, buf_span(&frame), event->kind != WIRE_RUNNING);
     buf_done(&frame);
+    return is_put;
 }
 
-void outbox_put_frame(struct outbox *outbox, const struct wire_held *held, struct span frame)
+bool outbox_put_frame(struct outbox *outbox, const struct wire_held *held, struct span frame)
 {
-    put(outbox, held, frame, true);
+    return put(outbox, held, frame, true);
 }
 
 /* The words of one LPUSH into `words`; returns how many entries it carries. */

@@ -45,10 +45,11 @@ int outbox_open(struct outbox *outbox, uv_loop_t *loop, struct redis_link *link)
 /* Drops what is left. The caller has closed the link. */
 void outbox_close(struct outbox *outbox);
 
-/* Adds an event, or an end that a child has encoded. `held` is copied. */
-void outbox_put(struct outbox *outbox, const struct wire_held *held,
+/* Adds an event, or an end that a child has encoded. `held` and the frame are copied. False if
+ * there is no memory, which is logged: brokers then find the job lost when it is named no more. */
+bool outbox_put(struct outbox *outbox, const struct wire_held *held,
                 const struct wire_event *event);
-void outbox_put_frame(struct outbox *outbox, const struct wire_held *held, struct span frame);
+bool outbox_put_frame(struct outbox *outbox, const struct wire_held *held, struct span frame);
 
 /* Sends what waits, if nothing is in flight and the link is up. To be called after puts, and when
  * the link has come up. */

@@ -446,7 +446,7 @@ void slot_tell(struct slot *slot, const struct shm_held *held, struct wire_event
         event->begun_at_ms = held->begun_at_ms;
         event->run_us = now_ns > held->begun_ns ? (now_ns - held->begun_ns) / 1000 : 0;
     }
-    outbox_put(slot->env->outbox, &described, event);
+    (void)outbox_put(slot->env->outbox, &described, event); /* a failure is told and survived */
 }
 
 bool slot_tell_end(struct slot *slot, const struct shm_held *held, uint64_t now_ns)
@@ -457,6 +457,5 @@ bool slot_tell_end(struct slot *slot, const struct shm_held *held, uint64_t now_
     if (held->out.len == 0 || wire_decode_event(held->out, &event) != 0 || event.id != held->id ||
         event.attempt != held->attempt)
         return false;
-    outbox_put_frame(slot->env->outbox, &described, held->out);
-    return true;
+    return outbox_put_frame(slot->env->outbox, &described, held->out);
 }
