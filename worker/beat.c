@@ -111,10 +111,10 @@ void beat_now(struct beat *beat)
 
     if (beat->command.is_in_flight) {
         if (now_ns() - beat->sent_ns > UINT64_C(1000000) * BEAT_ANSWER_MS)
-            redis_link_break(beat->host->link, "no answer to the heartbeat");
+            redis_line_break(beat->host->link, "no answer to the heartbeat");
         return;
     }
-    if (!redis_link_is_up(beat->host->link) || beat->host->state >= HOST_LEAVING)
+    if (!redis_line_is_up(beat->host->link) || beat->host->state >= HOST_LEAVING)
         return;
     beat->sent_ns = now_ns();
     write_frame(beat);
@@ -125,7 +125,7 @@ void beat_now(struct beat *beat)
     keys_host_name(name, beat->host->env.conf.host);
     words[2] = span_of_str(name);
     words[3] = buf_span(&beat->frame);
-    if (redis_link_send(beat->host->link, &beat->command, words, 4) != 0)
+    if (redis_line_send(beat->host->link, &beat->command, words, 4) != 0)
         log_debug("the heartbeat waits for the link");
 }
 
@@ -166,5 +166,5 @@ int beat_withdraw(struct beat *beat, struct redis_command *command)
 
     keys_host_name(name, beat->host->env.conf.host);
     words[2] = span_of_str(name);
-    return redis_link_send(beat->host->link, command, words, 3);
+    return redis_line_send(beat->host->link, command, words, 3);
 }

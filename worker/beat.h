@@ -34,7 +34,7 @@ void beat_close(struct beat *beat);
 /* One at once: at start, when the link has come up, when a drain begins. */
 void beat_now(struct beat *beat);
 
-/* Takes the field away; `done` is called as redis_link_send says. */
+/* Takes the field away; `done` is called as redis_line_send says. */
 int beat_withdraw(struct beat *beat, struct redis_command *command) JM_MUST_CHECK;
 
 #endif

@@ -26,7 +26,7 @@
 #include "schema/errors.h"
 #include "schema/keys.h"
 #include "schema/wire.h"
-#include "worker/call.h"
+#include "worker/run.h"
 #include "worker/ends.h"
 #include "worker/pace.h"
 #include "worker/program.h"
@@ -170,7 +170,7 @@ static void run_task(struct child *child, const struct claimed *claimed)
     if (claimed->is_bad)
         (void)task_fail(call, errors_code(JM_EWIRE), "the worker cannot decode the job's message");
     else if (task != NULL)
-        call_run(call, task);
+        run_native(call, task);
     else if (registry_find_program(&child->registry, call->name, file))
         program_run(call, child->registry.tasks_dir, file);
     else
@@ -183,7 +183,7 @@ static void encode_end(struct child *child, uint64_t begun_ns, int64_t begun_at_
     const struct shm_conf *conf = &child->shm->conf;
     struct wire_event event;
 
-    call_describe(&child->call, &event);
+    run_describe(&child->call, &event);
     event.host = conf->host;
     event.slot = conf->slot;
     event.pid = (uint32_t)getpid();
@@ -214,8 +214,8 @@ static void run_one(struct child *child, const struct claimed *claimed)
         begun_ns = now_ns();
     }
     begun_at_ms = clock_wall_ms(clock_real());
-    call_open(&child->call, &claimed->job,
-              child->shm->conf.file_root[0] != '\0' ? child->shm->conf.file_root : NULL);
+    run_open(&child->call, &claimed->job,
+             child->shm->conf.file_root[0] != '\0' ? child->shm->conf.file_root : NULL);
     if (!shm_begin(child->shm, claimed->position, begun_ns, begun_at_ms)) {
         shm_free(child->shm, claimed->position); /* taken back by the parent */
         return;
@@ -382,7 +382,7 @@ static int open_child(struct child *child)
     child->registry =
         (struct registry){.has_test_tasks = conf->has_test_tasks, .tasks_dir = conf->tasks_dir};
     child->backoff_ms = CHILD_BACKOFF_FIRST_MS;
-    call_init(&child->call);
+    run_init(&child->call);
     ends_init(&child->ends, child->shm);
     if (!redis_parse_address(conf->redis, &child->address) || !read_queues(child))
         return JM_EINVAL;

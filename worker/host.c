@@ -62,7 +62,7 @@ static void unblock(struct host *host, struct slot *slot)
     snprintf(text, sizeof(text), "%" PRIu64, id);
     words[2] = span_of_str(text);
     slot->unblock.done = on_unblocked;
-    if (redis_link_send(host->link, &slot->unblock, words, 3) != 0)
+    if (redis_line_send(host->link, &slot->unblock, words, 3) != 0)
         log_debug("slot %u is not unblocked: no link", slot->index);
 }
 
@@ -365,7 +365,7 @@ static int open_redis(struct host *host)
 
     if (!redis_parse_address(host->conf->redis, &address))
         return JM_EINVAL;
-    error = redis_link_open(&host->loop, &address, on_link, host, &host->link);
+    error = redis_line_open(&host->loop, &address, on_link, host, &host->link);
     if (error == 0)
         error = outbox_open(&host->outbox, &host->loop, host->link);
     if (error == 0)
@@ -443,7 +443,7 @@ void host_close(struct host *host)
         slot_close(&host->slots[i]);
     if (host->orders.link != NULL)
         orders_close(&host->orders);
-    redis_link_close(host->link);
+    redis_line_close(host->link);
     if (host->beat.host != NULL)
         beat_close(&host->beat);
     if (host->outbox.link != NULL)

@@ -49,7 +49,7 @@ struct host {
     const struct host_conf *conf;
     enum host_state state;
     uv_loop_t loop;
-    struct redis_link *link;
+    struct redis_line *link;
     struct outbox outbox;
     struct beat beat;
     struct orders orders;

@@ -17,7 +17,7 @@ static void on_silent(uv_timer_t *timer)
     struct orders *orders = JM_CONTAINER_OF(timer, struct orders, timer);
 
     if (orders->command.is_in_flight)
-        redis_link_break(orders->link, "no answer to the wait for orders");
+        redis_line_break(orders->link, "no answer to the wait for orders");
     else
         listen_for(orders);
 }
@@ -50,7 +50,7 @@ static void listen_for(struct orders *orders)
         return;
     keys_control(key, orders->host);
     words[3] = span_of_str(key);
-    if (redis_link_send(orders->link, &orders->command, words, JM_COUNT_OF(words)) == 0)
+    if (redis_line_send(orders->link, &orders->command, words, JM_COUNT_OF(words)) == 0)
         (void)uv_timer_start(&orders->timer, on_silent, ORDERS_SILENT_MS, 0);
 }
 
@@ -72,11 +72,11 @@ int orders_open(struct orders *orders, uv_loop_t *loop, const struct redis_addre
         .command = {.done = on_answer}, .host = host, .on_order = on_order, .data = data};
     if (uv_timer_init(loop, &orders->timer) != 0)
         return JM_EIO;
-    return redis_link_open(loop, address, on_state, orders, &orders->link);
+    return redis_line_open(loop, address, on_state, orders, &orders->link);
 }
 
 void orders_close(struct orders *orders)
 {
-    redis_link_close(orders->link);
+    redis_line_close(orders->link);
     uv_close((uv_handle_t *)&orders->timer, NULL);
 }

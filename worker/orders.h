@@ -14,7 +14,7 @@
 typedef void (*orders_cb)(void *data, const struct wire_order *order);
 
 struct orders {
-    struct redis_link *link;
+    struct redis_line *link;
     struct redis_command command;
     uv_timer_t timer; /* a silent link, or the wait after a refusal */
     uint64_t host;

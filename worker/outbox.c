@@ -21,7 +21,7 @@ enum {
 
 static void on_pushed(struct redis_command *command, int error, const struct redis_claim *claim);
 
-int outbox_open(struct outbox *outbox, uv_loop_t *loop, struct redis_link *link)
+int outbox_open(struct outbox *outbox, uv_loop_t *loop, struct redis_line *link)
 {
     *outbox = (struct outbox){.link = link, .push = {.done = on_pushed}};
     list_init(&outbox->entries);
@@ -114,7 +114,7 @@ void outbox_flush(struct outbox *outbox)
     keys_results(key, LIST_ENTRY(outbox->entries.next, struct outbox_entry, node)->held.node);
     words[0] = span_of_str("LPUSH");
     words[1] = span_of_str(key);
-    if (redis_link_send(outbox->link, &outbox->push, words, 2 + count) == 0)
+    if (redis_line_send(outbox->link, &outbox->push, words, 2 + count) == 0)
         outbox->sent_count = count;
 }
 

@@ -24,7 +24,7 @@ struct outbox {
     struct list entries; /* outbox_entry, oldest first */
     size_t count;
     size_t sent_count; /* the first so many are in the LPUSH in flight */
-    struct redis_link *link;
+    struct redis_line *link;
     struct redis_command push;
     uv_timer_t retry;
     bool is_failing; /* told already */
@@ -40,7 +40,7 @@ struct outbox_entry {
 };
 
 /* `link` is borrowed. Returns 0 or JM_EIO. */
-int outbox_open(struct outbox *outbox, uv_loop_t *loop, struct redis_link *link) JM_MUST_CHECK;
+int outbox_open(struct outbox *outbox, uv_loop_t *loop, struct redis_line *link) JM_MUST_CHECK;
 
 /* Drops what is left. The caller has closed the link. */
 void outbox_close(struct outbox *outbox);

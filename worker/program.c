@@ -293,7 +293,7 @@ static void judge(struct program *p)
         (void)task_fail(call, errors_code(JM_ERESULTSIZE),
                         "the program wrote more than %d bytes of output", JM_RESULT_BYTES);
     } else if (WIFSIGNALED(p->status)) {
-        call->outcome = CALL_CRASHED;
+        call->outcome = RUN_CRASHED;
         call->signal = WTERMSIG(p->status);
         snprintf(call->message, sizeof(call->message), "the program was killed by signal %d (%s)",
                  call->signal, strsignal(call->signal));
@@ -328,7 +328,7 @@ static void run_to_end(struct program *p)
         orphans_clear();
         set_term_blocked(false);
     }
-    call_check_result(p->call);
+    run_check_result(p->call);
 }
 
 void program_run(struct task_call *call, const char *dir, const char *file)

@@ -8,7 +8,7 @@
 #ifndef WORKER_PROGRAM_H
 #define WORKER_PROGRAM_H
 
-#include "worker/call.h"
+#include "worker/run.h"
 
 /* Runs `dir`/`file` for `call` and fills its outcome. Blocks; used by the child only. */
 void program_run(struct task_call *call, const char *dir, const char *file);

@@ -252,7 +252,7 @@ struct redis_watch {
     int events;
 };
 
-struct redis_link {
+struct redis_line {
     uv_timer_t retry;
     struct redis_address address;
     redis_state_cb on_state;
@@ -327,7 +327,7 @@ static void clean_up(void *data)
     uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
 }
 
-static bool attach_watch(struct redis_link *link)
+static bool attach_watch(struct redis_line *link)
 {
     redisAsyncContext *context = link->context;
     struct redis_watch *watch = calloc(1, sizeof(*watch));
@@ -351,7 +351,7 @@ static bool attach_watch(struct redis_link *link)
 static void on_retry(uv_timer_t *timer);
 
 /* The connection is gone, or was never made: tell it, and try again later. */
-static void enter_down(struct redis_link *link, const char *words)
+static void enter_down(struct redis_line *link, const char *words)
 {
     bool was_up = link->is_up;
 
@@ -369,7 +369,7 @@ static void enter_down(struct redis_link *link, const char *words)
 
 static void on_connected(const redisAsyncContext *context, int status)
 {
-    struct redis_link *link = context->data;
+    struct redis_line *link = context->data;
 
     if (status != REDIS_OK) {
         enter_down(link, context->errstr != NULL ? context->errstr : "cannot connect");
@@ -382,14 +382,14 @@ static void on_connected(const redisAsyncContext *context, int status)
 
 static void on_disconnected(const redisAsyncContext *context, int status)
 {
-    struct redis_link *link = context->data;
+    struct redis_line *link = context->data;
     const char *words = status != REDIS_OK && context->errstr != NULL ? context->errstr : "closed";
 
     enter_down(link, link->broken_words[0] != '\0' ? link->broken_words : words);
     link->broken_words[0] = '\0';
 }
 
-static void connect_link(struct redis_link *link)
+static void connect_link(struct redis_line *link)
 {
     const struct redis_address *address = &link->address;
     redisAsyncContext *context = address->path[0] != '\0'
@@ -415,17 +415,17 @@ static void connect_link(struct redis_link *link)
 
 static void on_retry(uv_timer_t *timer)
 {
-    connect_link(JM_CONTAINER_OF(timer, struct redis_link, retry));
+    connect_link(JM_CONTAINER_OF(timer, struct redis_line, retry));
 }
 
-int redis_link_open(uv_loop_t *loop, const struct redis_address *address, redis_state_cb on_state,
-                    void *data, struct redis_link **ret_link)
+int redis_line_open(uv_loop_t *loop, const struct redis_address *address, redis_state_cb on_state,
+                    void *data, struct redis_line **ret_link)
 {
-    struct redis_link *link = calloc(1, sizeof(*link));
+    struct redis_line *link = calloc(1, sizeof(*link));
 
     if (link == NULL)
         return JM_ENOMEM;
-    *link = (struct redis_link){.address = *address,
+    *link = (struct redis_line){.address = *address,
                                 .on_state = on_state,
                                 .data = data,
                                 .backoff_ms = REDIS_BACKOFF_FIRST_MS};
@@ -440,10 +440,10 @@ int redis_link_open(uv_loop_t *loop, const struct redis_address *address, redis_
 
 static void on_link_closed(uv_handle_t *handle)
 {
-    free(JM_CONTAINER_OF((uv_timer_t *)handle, struct redis_link, retry));
+    free(JM_CONTAINER_OF((uv_timer_t *)handle, struct redis_line, retry));
 }
 
-void redis_link_close(struct redis_link *link)
+void redis_line_close(struct redis_line *link)
 {
     if (link == NULL)
         return;
@@ -453,12 +453,12 @@ void redis_link_close(struct redis_link *link)
     uv_close((uv_handle_t *)&link->retry, on_link_closed);
 }
 
-bool redis_link_is_up(const struct redis_link *link)
+bool redis_line_is_up(const struct redis_line *link)
 {
     return link->is_up;
 }
 
-void redis_link_break(struct redis_link *link, const char *words)
+void redis_line_break(struct redis_line *link, const char *words)
 {
     if (link->context == NULL)
         return;
@@ -486,7 +486,7 @@ static void on_reply(redisAsyncContext *context, void *reply, void *data)
     command->done(command, error, &claim);
 }
 
-int redis_link_send(struct redis_link *link, struct redis_command *command,
+int redis_line_send(struct redis_line *link, struct redis_command *command,
                     const struct span *words, size_t count)
 {
     const char *argv[REDIS_WORDS];

@@ -2,7 +2,7 @@
  * redis.h: the worker's two kinds of connection to Redis, and the one place that knows hiredis.
  *
  * A `redis_pipe` is a child's: it blocks, and sends what was put into it in one write.
- * A `redis_link` is the parent's: on a libuv loop, and reconnects by itself with backoff.
+ * A `redis_line` is the parent's: on a libuv loop, and reconnects by itself with backoff.
  *
  * Errors: JM_EREFUSED (Redis said no; the connection is fine), JM_ECARRIER (there is no connection;
  * nothing was sent), JM_EUNKNOWN (the connection broke; whether the command was done is not known).
@@ -66,7 +66,7 @@ const char *redis_pipe_error(const struct redis_pipe *pipe);
 
 /* ---- the link on a loop ---- */
 
-struct redis_link;
+struct redis_line;
 struct redis_command;
 
 /* The answer: `error` is 0 or as above; `claim` holds the frames of a list pop (count 0: none). It
@@ -75,7 +75,7 @@ typedef void (*redis_done_cb)(struct redis_command *command, int error,
                               const struct redis_claim *claim);
 
 /* One command in flight. Embedded by the caller, zeroed before first use, untouched until `done`,
- * which comes exactly once for each successful redis_link_send, never from inside it. */
+ * which comes exactly once for each successful redis_line_send, never from inside it. */
 struct redis_command {
     redis_done_cb done;
     bool is_in_flight;
@@ -86,20 +86,20 @@ struct redis_command {
 typedef void (*redis_state_cb)(void *data, bool is_up, const char *words);
 
 /* Returns 0 or JM_ENOMEM; the first attempt to connect is made at once. */
-int redis_link_open(uv_loop_t *loop, const struct redis_address *address, redis_state_cb on_state,
-                    void *data, struct redis_link **ret_link) JM_MUST_CHECK;
+int redis_line_open(uv_loop_t *loop, const struct redis_address *address, redis_state_cb on_state,
+                    void *data, struct redis_line **ret_link) JM_MUST_CHECK;
 
 /* Ends it: commands in flight are done with JM_EUNKNOWN before this returns; memory goes when the
  * loop has closed its handles. Takes NULL. */
-void redis_link_close(struct redis_link *link);
+void redis_line_close(struct redis_line *link);
 
-bool redis_link_is_up(const struct redis_link *link);
+bool redis_line_is_up(const struct redis_line *link);
 
 /* Breaks a connection that no longer answers; it will be made anew. */
-void redis_link_break(struct redis_link *link, const char *words);
+void redis_line_break(struct redis_line *link, const char *words);
 
 /* Sends a command of `count` words. Returns 0 or JM_ECARRIER (then `done` is not called). */
-int redis_link_send(struct redis_link *link, struct redis_command *command,
+int redis_line_send(struct redis_line *link, struct redis_command *command,
                     const struct span *words, size_t count) JM_MUST_CHECK;
 
 #endif

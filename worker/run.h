@@ -1,9 +1,9 @@
 /*
- * call.h: one run of a task, as the child keeps it: what goes in, and how it ended. task.h is the
+ * run.h: one run of a task, as the child keeps it: what goes in, and how it ended. task.h is the
  * task's view of it.
  */
-#ifndef WORKER_CALL_H
-#define WORKER_CALL_H
+#ifndef WORKER_RUN_H
+#define WORKER_RUN_H
 
 #include <msgpack.h>
 #include <sys/resource.h>
@@ -13,14 +13,14 @@
 #include "schema/wire.h"
 #include "worker/task.h"
 
-enum call_outcome { CALL_SUCCEEDED, CALL_FAILED, CALL_CRASHED };
+enum run_outcome { RUN_SUCCEEDED, RUN_FAILED, RUN_CRASHED };
 
 struct task_call {
     const struct wire_job *job;
     const char *file_root;
     char name[JM_TASK_NAME_BYTES + 1];
 
-    enum call_outcome outcome;
+    enum run_outcome outcome;
     struct buf result; /* msgpack; empty means nil */
     msgpack_packer packer;
     char code[JM_TASK_NAME_BYTES + 1];
@@ -33,20 +33,20 @@ struct task_call {
     int exit_status;
 };
 
-void call_init(struct task_call *call);
-void call_done(struct task_call *call);
+void run_init(struct task_call *call);
+void run_done(struct task_call *call);
 
 /* Prepares the call for another job, which it borrows. */
-void call_open(struct task_call *call, const struct wire_job *job, const char *file_root);
+void run_open(struct task_call *call, const struct wire_job *job, const char *file_root);
 
 /* Runs a native task and judges what it left. */
-void call_run(struct task_call *call, const struct task *task);
+void run_native(struct task_call *call, const struct task *task);
 
 /* Checks that a successful call's result is one whole msgpack value within the limit, else fails
  * it. */
-void call_check_result(struct task_call *call);
+void run_check_result(struct task_call *call);
 
 /* The event that tells the end; its spans borrow from the call. The caller adds who and when. */
-void call_describe(const struct task_call *call, struct wire_event *ret_event);
+void run_describe(const struct task_call *call, struct wire_event *ret_event);
 
 #endif

@@ -5,7 +5,7 @@
 #include <cmocka.h>
 
 #include "lib/json.h"
-#include "worker/call.h"
+#include "worker/run.h"
 #include "worker/redis.h"
 
 struct fixture {
@@ -18,7 +18,7 @@ static int setup(void **state)
 {
     static struct fixture f;
 
-    call_init(&f.call);
+    run_init(&f.call);
     buf_init(&f.args, 1 << 20);
     *state = &f;
     return 0;
@@ -28,7 +28,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
 
-    call_done(&f->call);
+    run_done(&f->call);
     buf_done(&f->args);
     return 0;
 }
@@ -41,7 +41,7 @@ static struct task_call *open_call(struct fixture *f, const char *args)
                          JSON_OK);
     f->job = (struct wire_job){
         .id = 5, .attempt = 2, .task = span_of_str("t"), .args = buf_span(&f->args)};
-    call_open(&f->call, &f->job, NULL);
+    run_open(&f->call, &f->job, NULL);
     return &f->call;
 }
 
@@ -66,13 +66,13 @@ static void members_are_found_by_name(void **state)
     assert_true(span_is_str(text, "text"));
     assert_int_equal(task_arg_text(call, "s", chars, sizeof(chars)), 0);
     assert_string_equal(chars, "text");
-    assert_int_equal(call->outcome, CALL_SUCCEEDED);
+    assert_int_equal(call->outcome, RUN_SUCCEEDED);
 }
 
 static void expect_refusal(struct task_call *call, int error, const char *sentence)
 {
     assert_int_not_equal(error, 0);
-    assert_int_equal(call->outcome, CALL_FAILED);
+    assert_int_equal(call->outcome, RUN_FAILED);
     assert_string_equal(call->code, "bad_args");
     assert_string_equal(call->message, sentence);
 }
@@ -152,8 +152,8 @@ static struct wire_event run(struct fixture *f, int (*function)(struct task_call
     const struct task task = {.name = "t", .doc = "", .run = function};
     struct wire_event event;
 
-    call_run(open_call(f, NULL), &task);
-    call_describe(&f->call, &event);
+    run_native(open_call(f, NULL), &task);
+    run_describe(&f->call, &event);
     assert_int_equal(event.id, 5);
     assert_int_equal(event.attempt, 2);
     return event;

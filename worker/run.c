@@ -1,8 +1,8 @@
 /*
- * call.c: arguments are found by walking the map each time: they are few, and nothing is built that
+ * run.c: arguments are found by walking the map each time: they are few, and nothing is built that
  * would have to be freed when a task is killed.
  */
-#include "worker/call.h"
+#include "worker/run.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,11 +11,11 @@
 #include "lib/mp.h"
 #include "schema/errors.h"
 
-enum { CALL_KEEP_BYTES = 64 << 10 /* of a buffer, from job to job */ };
+enum { RUN_KEEP_BYTES = 64 << 10 /* of a buffer, from job to job */ };
 
 static const uint8_t nil[] = {0xc0};
 
-void call_init(struct task_call *call)
+void run_init(struct task_call *call)
 {
     *call = (struct task_call){0};
     buf_init(&call->result, JM_RESULT_BYTES);
@@ -23,20 +23,20 @@ void call_init(struct task_call *call)
     msgpack_packer_init(&call->packer, &call->result, buf_write_msgpack);
 }
 
-void call_done(struct task_call *call)
+void run_done(struct task_call *call)
 {
     buf_done(&call->result);
     buf_done(&call->stderr_tail);
 }
 
-void call_open(struct task_call *call, const struct wire_job *job, const char *file_root)
+void run_open(struct task_call *call, const struct wire_job *job, const char *file_root)
 {
     call->job = job;
     call->file_root = file_root;
-    call->outcome = CALL_SUCCEEDED;
+    call->outcome = RUN_SUCCEEDED;
     snprintf(call->name, sizeof(call->name), "%.*s", (int)job->task.len,
              (const char *)job->task.data);
-    buf_shrink(&call->result, CALL_KEEP_BYTES);
+    buf_shrink(&call->result, RUN_KEEP_BYTES);
     buf_clear(&call->stderr_tail);
     call->code[0] = '\0';
     call->message[0] = '\0';
@@ -210,7 +210,7 @@ static int fail(struct task_call *call, const char *code, const char *fmt, va_li
 
 static int fail(struct task_call *call, const char *code, const char *fmt, va_list args)
 {
-    call->outcome = CALL_FAILED;
+    call->outcome = RUN_FAILED;
     snprintf(call->code, sizeof(call->code), "%s", code);
     vsnprintf(call->message, sizeof(call->message), fmt, args);
     return JM_ETASKFAILED;
@@ -238,12 +238,12 @@ int task_refuse(struct task_call *call, const char *fmt, ...)
     return error;
 }
 
-void call_check_result(struct task_call *call)
+void run_check_result(struct task_call *call)
 {
     struct mp_cursor c;
     struct span value;
 
-    if (call->outcome != CALL_SUCCEEDED)
+    if (call->outcome != RUN_SUCCEEDED)
         return;
     if (buf_has_failed(&call->result)) {
         (void)task_fail(call, errors_code(JM_ERESULTSIZE),
@@ -259,15 +259,15 @@ void call_check_result(struct task_call *call)
                         JM_JSON_DEPTH);
 }
 
-void call_run(struct task_call *call, const struct task *task)
+void run_native(struct task_call *call, const struct task *task)
 {
     int error = task->run(call);
 
-    if (error != 0 && call->outcome == CALL_SUCCEEDED)
+    if (error != 0 && call->outcome == RUN_SUCCEEDED)
         (void)task_fail(call, NULL, "the task returned %d without a reason", error);
     else if (error == 0)
-        call->outcome = CALL_SUCCEEDED;
-    call_check_result(call);
+        call->outcome = RUN_SUCCEEDED;
+    run_check_result(call);
 }
 
 static uint64_t to_us(struct timeval time)
@@ -275,7 +275,7 @@ static uint64_t to_us(struct timeval time)
     return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_usec;
 }
 
-void call_describe(const struct task_call *call, struct wire_event *ret_event)
+void run_describe(const struct task_call *call, struct wire_event *ret_event)
 {
     *ret_event = (struct wire_event){
         .id = call->job->id,
@@ -286,15 +286,15 @@ void call_describe(const struct task_call *call, struct wire_event *ret_event)
         .maxrss_bytes = (uint64_t)call->usage.ru_maxrss * 1024,
         .stderr_tail = buf_span(&call->stderr_tail),
     };
-    if (call->outcome == CALL_SUCCEEDED) {
+    if (call->outcome == RUN_SUCCEEDED) {
         ret_event->kind = WIRE_SUCCEEDED;
         ret_event->result = buf_span(&call->result);
         return;
     }
-    ret_event->kind = call->outcome == CALL_CRASHED ? WIRE_CRASHED : WIRE_FAILED;
+    ret_event->kind = call->outcome == RUN_CRASHED ? WIRE_CRASHED : WIRE_FAILED;
     ret_event->signal = (uint32_t)call->signal;
     ret_event->exit_status = (uint32_t)call->exit_status;
     ret_event->message = span_of_str(call->message);
-    if (call->outcome == CALL_FAILED)
+    if (call->outcome == RUN_FAILED)
         ret_event->code = span_of_str(call->code);
 }
