@@ -9,7 +9,7 @@
  * Writing. A decimal of up to 15 digits is told by its double: so if m / 10^k gives the same double
  * back, for the smallest k, it is the shortest form. (m = round(x * 10^k) is the right candidate:
  * both roundings together move it by less than a quarter when m < 10^15.) That settles money and
- * measurements in a few divisions. The rest asks printf for more and more digits.
+ * measurements in a few divisions. The rest asks printf for all digits and strtod how few suffice.
  */
 #include "lib/json_number.h"
 
@@ -23,6 +23,8 @@
 enum {
     EXACT_POWER = 22,
     DIGITS_KEPT = 770,
+    DIGITS_TOLD = 15,            /* of a decimal, that a double can tell from all others */
+    DIGITS_ENOUGH = 17,          /* to tell a double from all others */
     EXPONENT_CLAMP = 1000000000, /* beyond any that digits in memory could balance */
 };
 
@@ -200,44 +202,90 @@ struct decimal {
     int exponent;
 };
 
+/* Writes the digits of `number` from `at` on; where they end. */
+static char *put_digits(char *at, uint64_t number)
+{
+    char digits[20];
+    size_t n = 0;
+
+    do {
+        digits[n++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    while (n > 0)
+        *at++ = digits[--n];
+    return at;
+}
+
 static bool is_same(struct decimal d, double real)
 {
     char text[48];
+    char *at = put_digits(text, d.digits);
 
-    snprintf(text, sizeof(text), "%" PRIu64 "e%d", d.digits, d.exponent);
+    *at++ = 'e';
+    if (d.exponent < 0)
+        *at++ = '-';
+    at = put_digits(at, (uint64_t)abs(d.exponent));
+    *at = '\0';
     return strtod(text, NULL) == real;
 }
 
-/* The `count` digits nearest to `real`. printf writes "d.ddde+xx", with the locale's point. */
-static struct decimal nearest_decimal(double real, int count)
+/* The 17 digits nearest to `real`, which always suffice. printf writes "d.ddde+xx", with the
+ * locale's point. */
+static struct decimal full_decimal(double real)
 {
     char text[64];
     struct decimal d = {0, 0};
     const char *at = text;
 
-    snprintf(text, sizeof(text), "%.*e", count - 1, real);
+    snprintf(text, sizeof(text), "%.*e", DIGITS_ENOUGH - 1, real);
     for (; *at != 'e'; at++)
         if (is_digit((uint8_t)*at))
             d.digits = d.digits * 10 + (uint64_t)(*at - '0');
-    d.exponent = (int)strtol(at + 1, NULL, 10) - (count - 1);
+    d.exponent = (int)strtol(at + 1, NULL, 10) - (DIGITS_ENOUGH - 1);
     return d;
 }
 
-/* For what takes more than 15 digits or a large exponent. Fifteen always fit in a normal double, so
- * only the denormals have to begin lower. The next decimal above is tried too: just above a power
- * of two the doubles lie half as dense below as above, and the nearest may fall out below. */
+/* If any decimal of `count` digits reads back as `real`, then the next one below or above does. */
+static bool try_digits(struct decimal full, int count, double real, struct decimal *ret_decimal)
+{
+    struct decimal d = {full.digits, full.exponent + DIGITS_ENOUGH - count};
+    struct decimal other;
+    uint64_t unit = 1;
+    bool is_upper_nearer;
+
+    for (int i = count; i < DIGITS_ENOUGH; i++)
+        unit *= 10;
+    d.digits = full.digits / unit;
+    is_upper_nearer = full.digits % unit >= unit / 2;
+    other = d;
+    d.digits += is_upper_nearer;
+    other.digits += !is_upper_nearer;
+    if (!is_same(d, real) && !is_same(d = other, real))
+        return false;
+    *ret_decimal = d;
+    return true;
+}
+
+/* For what takes more than 15 digits or a large exponent. Where n digits suffice, n + 1 do, so the
+ * number of digits is found by halving. Fifteen fit in every normal double, and only the denormals
+ * have to begin lower. */
 static struct decimal search_decimal(double real)
 {
-    for (int count = isnormal(real) ? 15 : 1; count < 17; count++) {
-        struct decimal d = nearest_decimal(real, count);
+    struct decimal full = full_decimal(real);
+    struct decimal best = full;
+    int low = isnormal(real) ? DIGITS_TOLD : 1;
+    int high = DIGITS_ENOUGH;
 
-        if (is_same(d, real))
-            return d;
-        d.digits++;
-        if (is_same(d, real))
-            return d;
+    while (low < high) {
+        int middle = (low + high) / 2;
+
+        if (try_digits(full, middle, real, &best))
+            high = middle;
+        else
+            low = middle + 1;
     }
-    return nearest_decimal(real, 17);
+    return best;
 }
 
 static struct decimal shortest_decimal(double real)
@@ -262,8 +310,8 @@ static size_t lay_out(const char *digits, int count, int magnitude, char *ret_te
         *at++ = digits[0];
         if (count > 1)
             *at++ = '.';
-        memcpy(at, digits + 1, (size_t)count - 1);
-        at += count - 1;
+        for (int i = 1; i < count; i++)
+            *at++ = digits[i];
         return (size_t)(at - ret_text) + (size_t)sprintf(at, "e%+d", magnitude);
     }
     if (magnitude < 0)
@@ -296,6 +344,6 @@ size_t json_number_format(double real, char ret_text[JSON_NUMBER_BYTES])
     d = shortest_decimal(fabs(real));
     for (; d.digits % 10 == 0; d.digits /= 10)
         d.exponent++;
-    count = sprintf(digits, "%" PRIu64, d.digits);
+    count = (int)(put_digits(digits, d.digits) - digits);
     return sign + lay_out(digits, count, d.exponent + count - 1, ret_text + sign);
 }

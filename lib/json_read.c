@@ -51,7 +51,7 @@ static enum json_problem unexpected(const struct reader *r)
     return r->at == r->end ? JSON_TRUNCATED : JSON_SYNTAX;
 }
 
-static size_t put_str_head(size_t len, uint8_t ret_head[STR_HEAD_BYTES])
+static size_t put_str_head(size_t len, uint8_t *ret_head)
 {
     if (len < 32) {
         ret_head[0] = (uint8_t)(0xa0 | len);
@@ -78,7 +78,6 @@ static size_t put_str_head(size_t len, uint8_t ret_head[STR_HEAD_BYTES])
 static enum json_problem read_string(struct reader *r, struct span *ret_text)
 {
     const uint8_t *first = ++r->at;
-    uint8_t head[STR_HEAD_BYTES];
     bool has_escapes;
     enum json_problem problem = json_string_scan(&r->at, r->end, &has_escapes);
     size_t len = (size_t)(r->at - first);
@@ -92,8 +91,7 @@ static enum json_problem read_string(struct reader *r, struct span *ret_text)
         return JSON_LIMIT;
     if (has_escapes)
         len = json_string_unescape(first, r->at, to + STR_HEAD_BYTES);
-    head_len = put_str_head(len, head);
-    memcpy(to, head, head_len);
+    head_len = put_str_head(len, to);
     if (has_escapes)
         memmove(to + head_len, to + STR_HEAD_BYTES, len);
     else

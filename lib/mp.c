@@ -2,7 +2,9 @@
  * How it works: the first byte of a value tells everything about its head. Bytes below 0xc0 and
  * from 0xe0 on carry a small value or count in themselves; the 32 between are looked up in `rows`,
  * which says what follows: how many bytes of a big-endian number or length, or a fixed payload.
- * A token is built aside and the cursor moves last, so that a failed read changes nothing.
+ * Outputs are written field by field, and only the cursor's position is saved and put back: a copy
+ * of a whole small struct right after a store to a part of it waits for that store to finish, which
+ * took longer than all the rest.
  */
 #include "lib/mp.h"
 
@@ -17,7 +19,7 @@ struct row {
     bool is_signed;
 };
 
-enum { FIRST_ROW = 0xc0, LAST_ROW = 0xdf, NO_TYPE = 0xff };
+enum { FIRST_ROW = 0xc0, LAST_ROW = 0xdf, TRUE_BYTE = 0xc3, NO_TYPE = 0xff };
 
 static const struct row rows[LAST_ROW - FIRST_ROW + 1] = {
     [0x00] = {MP_NIL, 0, 0, false},   [0x01] = {NO_TYPE, 0, 0, false},
@@ -102,18 +104,34 @@ static double read_float(uint64_t bits, unsigned width)
 }
 
 /* The `len` bytes at `at`, and an ext's type byte before them. */
-static bool read_bytes(struct mp_cursor *c, const uint8_t *at, uint64_t len, struct mp_token *t)
+static bool read_bytes(struct mp_cursor *c, const uint8_t *at, uint64_t len, enum mp_type type,
+                       struct mp_token *ret_token)
 {
-    if (t->type == MP_EXT) {
+    int8_t ext_type = 0;
+
+    if (type == MP_EXT) {
         if (at == c->end)
             return false;
-        t->ext_type = (int8_t)*at++;
+        ext_type = (int8_t)*at++;
     }
     if (len > (size_t)(c->end - at))
         return false;
-    t->bytes = span_of(at, (size_t)len);
+    ret_token->type = type;
+    ret_token->bytes = span_of(at, (size_t)len);
+    ret_token->ext_type = ext_type;
     c->at = at + len;
     return true;
+}
+
+static void set_integer(struct mp_token *ret_token, const struct row *row, uint64_t number)
+{
+    int64_t value = row->is_signed ? sign_extend(number, row->width) : 0;
+
+    ret_token->type = value < 0 ? MP_INT : MP_UINT;
+    if (value < 0)
+        ret_token->i64 = value;
+    else
+        ret_token->u64 = number;
 }
 
 /* A value whose first byte has a row. */
@@ -121,31 +139,44 @@ static bool next_in_row(struct mp_cursor *c, struct mp_token *ret_token)
 {
     const struct row *row = &rows[*c->at - FIRST_ROW];
     const uint8_t *at = c->at + 1;
-    struct mp_token t = {.type = (enum mp_type)row->type};
+    enum mp_type type = (enum mp_type)row->type;
     uint64_t number;
 
     if (row->type == NO_TYPE || row->width > (size_t)(c->end - at))
         return false;
     number = read_number(at, row->width);
     at += row->width;
-    if (t.type == MP_STR || t.type == MP_BIN || t.type == MP_EXT) {
-        if (!read_bytes(c, at, number + row->payload, &t))
-            return false;
-        *ret_token = t;
-        return true;
-    }
-    if (t.type == MP_BOOL)
-        t.boolean = *c->at == 0xc3;
-    else if (t.type == MP_FLOAT)
-        t.number = read_float(number, row->width);
-    else if (t.type == MP_ARRAY || t.type == MP_MAP)
-        t.count = (uint32_t)number;
-    else if (row->is_signed && (t.i64 = sign_extend(number, row->width)) >= 0)
-        t.type = MP_UINT; /* the two share their bits */
-    else if (!row->is_signed)
-        t.u64 = number;
-    *ret_token = t;
+    if (type == MP_STR || type == MP_BIN || type == MP_EXT)
+        return read_bytes(c, at, number + row->payload, type, ret_token);
+    ret_token->type = type;
+    if (type == MP_UINT || type == MP_INT)
+        set_integer(ret_token, row, number);
+    else if (type == MP_FLOAT)
+        ret_token->number = read_float(number, row->width);
+    else if (type == MP_BOOL)
+        ret_token->boolean = *c->at == TRUE_BYTE;
+    else
+        ret_token->count = (uint32_t)number;
     c->at = at;
+    return true;
+}
+
+/* A value whose first byte holds a small number, length or count. */
+static bool next_small(struct mp_cursor *c, uint8_t first, struct mp_token *ret_token)
+{
+    if (first >= 0xa0 && first <= 0xbf)
+        return read_bytes(c, c->at + 1, first & 0x1f, MP_STR, ret_token);
+    if (first < 0x80) {
+        ret_token->type = MP_UINT;
+        ret_token->u64 = first;
+    } else if (first < 0xa0) {
+        ret_token->type = first < 0x90 ? MP_MAP : MP_ARRAY;
+        ret_token->count = first & 0x0f;
+    } else {
+        ret_token->type = MP_INT;
+        ret_token->i64 = (int8_t)first;
+    }
+    c->at++;
     return true;
 }
 
@@ -156,25 +187,8 @@ bool mp_next(struct mp_cursor *c, struct mp_token *ret_token)
     if (c->at == c->end)
         return false;
     first = *c->at;
-    if (first >= FIRST_ROW && first <= LAST_ROW)
-        return next_in_row(c, ret_token);
-    if (first >= 0xa0 && first <= 0xbf) {
-        if ((first & 0x1fu) > (size_t)(c->end - c->at - 1))
-            return false;
-        *ret_token = (struct mp_token){.type = MP_STR, .bytes = {c->at + 1, first & 0x1fu}};
-        c->at += 1 + (first & 0x1fu);
-        return true;
-    }
-    if (first < 0x80)
-        *ret_token = (struct mp_token){.type = MP_UINT, .u64 = first};
-    else if (first < 0x90)
-        *ret_token = (struct mp_token){.type = MP_MAP, .count = first & 0x0fu};
-    else if (first < 0xa0)
-        *ret_token = (struct mp_token){.type = MP_ARRAY, .count = first & 0x0fu};
-    else
-        *ret_token = (struct mp_token){.type = MP_INT, .i64 = (int8_t)first};
-    c->at++;
-    return true;
+    return first >= FIRST_ROW && first <= LAST_ROW ? next_in_row(c, ret_token)
+                                                   : next_small(c, first, ret_token);
 }
 
 /* `left[d]` counts the values still to come in the container that is open at depth d. */
@@ -207,24 +221,25 @@ bool mp_skip(struct mp_cursor *c, unsigned max_depth, struct span *ret_value)
 /* Reads a token of that type, or leaves the cursor where it is. */
 static bool next_of(struct mp_cursor *c, enum mp_type type, struct mp_token *ret_token)
 {
-    struct mp_cursor ahead = *c;
+    const uint8_t *before = c->at;
 
-    if (!mp_next(&ahead, ret_token) || ret_token->type != type)
-        return false;
-    *c = ahead;
-    return true;
+    if (mp_next(c, ret_token) && ret_token->type == type)
+        return true;
+    c->at = before;
+    return false;
 }
 
 bool mp_next_uint(struct mp_cursor *c, uint64_t max, uint64_t *ret_value)
 {
-    struct mp_cursor ahead = *c;
+    const uint8_t *before = c->at;
     struct mp_token t;
 
-    if (!next_of(&ahead, MP_UINT, &t) || t.u64 > max)
-        return false;
-    *c = ahead;
-    *ret_value = t.u64;
-    return true;
+    if (next_of(c, MP_UINT, &t) && t.u64 <= max) {
+        *ret_value = t.u64;
+        return true;
+    }
+    c->at = before;
+    return false;
 }
 
 bool mp_next_bool(struct mp_cursor *c, bool *ret_value)
