@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 import signal
+import socket
 import stat
 import sys
 import time
@@ -391,6 +392,23 @@ class TestLife(unittest.TestCase):
                 self.assertFalse(end["has_begun"])
             self.assertEqual(w.run("echo", 2, 302)["result"], 2)
 
+    def test_a_killed_childs_family_dies_with_it(self):
+        with harness.Mill() as outer:
+            pids = outer.dir / "pids.txt"
+            write_task(outer.dir, "family", f"#!/bin/sh\nsetsid sleep 300 &\necho $! >>{pids}\n"
+                                            f"sleep 300 &\necho $! >>{pids}\necho $$ >>{pids}\n"
+                                            "wait\nsleep 300\n")
+            with Worker("--tasks-dir", outer.dir) as w:
+                w.push(mp.job(1, "family"))
+                w.wait_end(1, "running")
+                found = harness.wait_for(lambda: pids.exists() and
+                                         (lambda p: len(p) == 3 and p)(pids.read_text().split()),
+                                         "the family is there")
+                os.kill(w.children()[0], signal.SIGKILL)
+                self.assertEqual(w.wait_end(1)["kind"], "crashed")
+                for pid in found:
+                    wait_dead(int(pid), "a process of the killed child")
+
     def test_a_job_is_announced_only_if_it_runs_for_a_while(self):
         with Worker() as w:
             w.run("sleep", {"ms": 5}, 1)
@@ -590,6 +608,25 @@ class TestDrain(unittest.TestCase):
             self.assertEqual(w.host.stop(), 0)
             ends = [e for e in w.events() if e["kind"] in ("succeeded", "handed_back")]
             self.assertEqual({e["id"] for e in ends}, set(range(1, 3001)))
+
+
+class TestManager(unittest.TestCase):
+    def test_the_service_manager_hears_of_ready_watchdog_and_stopping(self):
+        with Worker() as w, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+            heard.bind(str(w.dir / "notify"))
+            heard.settimeout(harness.DEADLINE_S)
+            host = w.start("worker", harness.BIN / "jobmill-worker", "--redis",
+                           f"unix:{w.redis_path}", "--slots", "1",
+                           env={"NOTIFY_SOCKET": str(w.dir / "notify"), "WATCHDOG_USEC": "200000"})
+            self.assertEqual(heard.recv(100), b"READY=1")
+            for _ in range(3):
+                self.assertEqual(heard.recv(100), b"WATCHDOG=1")
+            host.send(signal.SIGTERM)
+            words = heard.recv(100)
+            while words == b"WATCHDOG=1":
+                words = heard.recv(100)
+            self.assertIn(b"STOPPING=1", words)
+            self.assertEqual(host.wait(), 0)
 
 
 class TestOptions(unittest.TestCase):
