@@ -169,9 +169,10 @@ uint64_t shm_claim(struct shm *shm, uint32_t node, uint64_t id, uint32_t attempt
 {
     uint64_t position = atomic_load_explicit(&shm->head, memory_order_relaxed);
     struct shm_job *job = job_at(shm, position);
-    uint64_t word = atomic_load_explicit(&job->word, memory_order_relaxed);
+    /* Positions never repeat, so no two jobs of a child have the same word. */
+    uint64_t word = (position + 1) << 8;
 
-    assert(state_of(word) == SHM_FREE);
+    assert(state_of(atomic_load_explicit(&job->word, memory_order_relaxed)) == SHM_FREE);
     job->node = node;
     job->id = id;
     job->attempt = attempt;
@@ -181,7 +182,6 @@ uint64_t shm_claim(struct shm *shm, uint32_t node, uint64_t id, uint32_t attempt
     job->begun_at_ms = 0;
     job->out_offset = 0;
     job->out_len = 0;
-    word = ((word >> 8) + 1) << 8;
     atomic_store_explicit(&job->word, with_state(word, SHM_CLAIMED), memory_order_release);
     atomic_store_explicit(&shm->head, position + 1, memory_order_release);
     return position;

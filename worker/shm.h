@@ -9,8 +9,9 @@
  *                        │ parent                        │ parent
  *                        └───────────▶ TAKEN ◀───────────┘        (child frees it)
  *
- * All moves but the two into TAKEN are the child's. The word also counts the generations of its
- * entry, so that a copy made beside a reuse is recognised, and a swap on it fails.
+ * All moves but the two into TAKEN are the child's. The word also holds the job's place in
+ * the row of all that the child claimed, so that a copy made beside a reuse is recognised, a swap
+ * on it fails, and no two jobs of a child have the same word.
  *
  * The file is sealed against a change of its size: a child that goes astray can spoil the bytes,
  * which the parent checks, but cannot make the parent's mapping fault.
@@ -44,7 +45,7 @@ enum shm_watch {
 };
 
 struct shm_job {
-    _Atomic uint64_t word; /* generation << 8 | state */
+    _Atomic uint64_t word; /* (position + 1) << 8 | state */
     uint64_t id;
     uint64_t timeout_ms;
     uint64_t grace_ms;

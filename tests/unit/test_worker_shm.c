@@ -127,6 +127,23 @@ static void a_copy_of_a_former_generation_takes_nothing(void **state)
     assert_int_equal(peek(f->shm, at).id, 3);
 }
 
+static void no_two_jobs_have_the_same_word(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t last = 0;
+
+    for (int i = 0; i < 3 * SHM_JOBS; i++) {
+        uint64_t at = shm_claim(f->child, 0, 1, 1, 0, 0), word;
+
+        assert_true(shm_begin(f->child, at, 1, 1));
+        word = peek(f->shm, at).word;
+        assert_true(word > last);
+        last = word;
+        shm_end(f->child, at, 0, 0);
+        shm_free(f->child, at);
+    }
+}
+
 static void room_is_given_back_in_order(void **state)
 {
     struct fixture *f = *state;
@@ -196,6 +213,7 @@ int main(void)
         TEST(a_job_that_has_begun_cannot_be_taken),
         TEST(an_end_that_the_parent_took_is_not_sent),
         TEST(a_copy_of_a_former_generation_takes_nothing),
+        TEST(no_two_jobs_have_the_same_word),
         TEST(room_is_given_back_in_order),
         TEST(spoilt_memory_is_read_within_its_bounds),
         TEST(the_child_cannot_change_the_size),
