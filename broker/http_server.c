@@ -24,7 +24,7 @@
 #include "schema/limits.h"
 
 enum {
-    BACKLOG = 1024,
+    BACKLOG = 4096,    /* the kernel's own limit; a burst of 10,000 clients comes close */
     OTHER_FILES = 128, /* descriptors of the process that are no connections */
     TIMER_STEP_MS = 5, /* the timer is not armed for less */
 };

@@ -149,21 +149,23 @@ def show(name, rounds):
 
 def row_ping(rounds, seconds):
     """GET /ping on 64 connections, against libuv and http-parser with a fixed answer"""
-    ours, yardstick = [], []
-    has_yardstick = (BIN / "ceiling").exists()
-    mill = Mill()
-    ceiling = Server("ceiling") if has_yardstick else None
+    names = ["jobmill /ping", "its HTTP front alone"]
+    servers = [Mill(), Server("front")]
+    if (BIN / "ceiling").exists():
+        names.append("ceiling")
+        servers.append(Server("ceiling"))
+    figures = [[] for _ in servers]
     for _ in range(rounds):
-        ours.append(load(mill, seconds))
-        if ceiling:
-            yardstick.append(load(ceiling, seconds))
-    mill.stop()
-    a = show("jobmill /ping", ours)
-    if ceiling:
-        ceiling.stop()
-        b = show("ceiling", yardstick)
-        print(f"  ratio: rate {a['rate'] / b['rate']:.2f} (target ≥ 0.9), CPU "
-              f"{a['cpu_us broker'] / b['cpu_us ceiling']:.2f} (target ≤ 1.10)")
+        for server, found in zip(servers, figures):
+            found.append(load(server, seconds))
+    for server in servers:
+        server.stop()
+    ours, front, *yardstick = [show(name, found) for name, found in zip(names, figures)]
+    if yardstick:
+        ceiling = yardstick[0]
+        print(f"  ratio: rate {ours['rate'] / ceiling['rate']:.2f} (target ≥ 0.9), CPU "
+              f"{ours['cpu_us broker'] / ceiling['cpu_us ceiling']:.2f} (target ≤ 1.10); the front "
+              f"alone {front['cpu_us front'] / ceiling['cpu_us ceiling']:.2f}")
     else:
         print("  no yardstick: libhttp-parser is not in this Debian")
 

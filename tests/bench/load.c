@@ -5,13 +5,19 @@
  * Closed loop: each connection sends its next request when it has its answer. Open loop (--rate):
  * requests are due at fixed times whatever the answers do; a request's time counts from when it was
  * due, also while it had to wait for a free connection, so that a stall of the server is seen in
- * full ("coordinated omission", G. Tene).
+ * full ("coordinated omission", G. Tene). A timerfd wakes the loop for them: libuv's timers know
+ * only milliseconds, and what they come late would count as the server's.
+ *
+ * Each "{n}" in the body becomes a number of 12 digits that is never the same twice in a run.
  */
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "lib/buf.h"
@@ -20,10 +26,13 @@
 #include "lib/opt.h"
 #include "tests/bench/histogram.h"
 
-enum { IN_BYTES = 1 << 20 };
+enum { IN_BYTES = 1 << 20, NUMBER_DIGITS = 12, NUMBERS = 10000 };
+
+#define FIRST_NUMBER UINT64_C(100000000000)
 
 struct conf {
     uint64_t port;
+    const char *socket;
     uint64_t connections;
     uint64_t run_ms;
     uint64_t warmup_ms;
@@ -37,11 +46,17 @@ struct conf {
 struct load;
 
 struct conn {
-    uv_tcp_t tcp;
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } io;
     uv_connect_t connect;
     uv_write_t write;
     struct load *load;
     struct list idle;
+    struct buf request; /* its own, because its numbers change while another's is on its way */
     struct buf in;
     uint64_t begun_ns;
 };
@@ -50,10 +65,14 @@ struct load {
     struct conf conf;
     uv_loop_t loop;
     uv_timer_t end;
-    uv_timer_t tick; /* open loop: what is due */
+    uv_poll_t wake; /* open loop: something is due */
+    int wake_fd;
     struct conn *conns;
     struct list idle;
     struct buf request;
+    size_t numbers[NUMBERS]; /* where they stand in the request */
+    size_t number_count;
+    uint64_t next_number;
     char in_bytes[65536];
     uint64_t start_ns; /* of the measured part */
     uint64_t stop_ns;
@@ -86,19 +105,33 @@ static void on_written(uv_write_t *req, int status)
         fail("write", status);
 }
 
+static void write_numbers(struct conn *c)
+{
+    struct load *l = c->load;
+
+    for (size_t i = 0; i < l->number_count; i++) {
+        uint64_t number = l->next_number++;
+
+        for (size_t digit = NUMBER_DIGITS; digit-- > 0; number /= 10)
+            c->request.data[l->numbers[i] + digit] = (uint8_t)('0' + number % 10);
+    }
+}
+
 static void send_request(struct conn *c, uint64_t begun_ns)
 {
     struct load *l = c->load;
-    uv_buf_t piece = uv_buf_init((char *)l->request.data, (unsigned)l->request.len);
-    int n = uv_try_write((uv_stream_t *)&c->tcp, &piece, 1);
+    uv_buf_t piece = uv_buf_init((char *)c->request.data, (unsigned)c->request.len);
+    int n;
 
+    write_numbers(c);
+    n = uv_try_write(&c->io.stream, &piece, 1);
     c->begun_ns = begun_ns;
     l->sent++;
     if (n == (int)piece.len)
         return;
     if (n > 0)
         piece = uv_buf_init(piece.base + n, (unsigned)(piece.len - (size_t)n));
-    n = uv_write(&c->write, (uv_stream_t *)&c->tcp, &piece, 1, on_written);
+    n = uv_write(&c->write, &c->io.stream, &piece, 1, on_written);
     if (n != 0)
         fail("write", n);
 }
@@ -118,12 +151,42 @@ static void send_due(struct load *l)
         send_request(LIST_ENTRY(node, struct conn, idle), due_ns(l, l->due++));
 }
 
-static void on_tick(uv_timer_t *timer)
+/* Sets the timer to when the next one is due. */
+static void arm(struct load *l)
 {
-    struct load *l = timer->data;
+    uint64_t at_ns = due_ns(l, l->due);
+    struct itimerspec at = {.it_value = {.tv_sec = (time_t)(at_ns / 1000000000),
+                                         .tv_nsec = (long)(at_ns % 1000000000)}};
 
-    if (!l->is_over)
-        send_due(l);
+    if (timerfd_settime(l->wake_fd, TFD_TIMER_ABSTIME, &at, NULL) != 0)
+        fail("timer", uv_translate_sys_error(errno));
+}
+
+static void on_due(uv_poll_t *wake, int status, int events)
+{
+    struct load *l = wake->data;
+    uint64_t times;
+
+    (void)events;
+    if (status != 0 || read(l->wake_fd, &times, sizeof(times)) < 0 || l->is_over)
+        return;
+    send_due(l);
+    arm(l); /* if none is idle, the next answer sends what is due */
+}
+
+static void start_schedule(struct load *l)
+{
+    int error;
+
+    l->wake.data = l;
+    l->wake_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    error = l->wake_fd < 0 ? uv_translate_sys_error(errno)
+                           : uv_poll_init(&l->loop, &l->wake, l->wake_fd);
+    if (error == 0)
+        error = uv_poll_start(&l->wake, UV_READABLE, on_due);
+    if (error != 0)
+        fail("timer", error);
+    arm(l);
 }
 
 static void go_on(struct conn *c)
@@ -206,50 +269,111 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *bytes)
 
 /* ---- the run ---- */
 
+static void on_closed(uv_handle_t *handle);
+
 static void on_connected(uv_connect_t *req, int status)
 {
     struct conn *c = req->data;
 
+    if (status == UV_EAGAIN) { /* a unix socket whose backlog is full: once more */
+        uv_close(&c->io.handle, on_closed);
+        return;
+    }
+    if (status == 0 && c->load->conf.socket[0] == '\0')
+        status = uv_tcp_nodelay(&c->io.tcp, 1);
     if (status == 0)
-        status = uv_tcp_nodelay(&c->tcp, 1);
-    if (status == 0)
-        status = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+        status = uv_read_start(&c->io.stream, on_alloc, on_read);
     if (status != 0)
         fail("connect", status);
     go_on(c);
 }
 
-static void open_conn(struct load *l, struct conn *c)
+static int connect_tcp(struct load *l, struct conn *c)
 {
     struct sockaddr_in address;
     int error = uv_ip4_addr("127.0.0.1", (int)l->conf.port, &address);
 
-    c->load = l;
-    list_init(&c->idle);
-    buf_init(&c->in, IN_BYTES);
-    c->tcp.data = c->connect.data = c;
     if (error == 0)
-        error = uv_tcp_init(&l->loop, &c->tcp);
-    c->tcp.data = c;
-    if (error == 0)
-        error =
-            uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)&address, on_connected);
+        error = uv_tcp_init(&l->loop, &c->io.tcp);
+    if (error != 0)
+        return error;
+    c->io.handle.data = c;
+    return uv_tcp_connect(&c->connect, &c->io.tcp, (const struct sockaddr *)&address, on_connected);
+}
+
+static int connect_unix(struct load *l, struct conn *c)
+{
+    int error = uv_pipe_init(&l->loop, &c->io.pipe, 0);
+
+    if (error != 0)
+        return error;
+    c->io.handle.data = c;
+    uv_pipe_connect(&c->connect, &c->io.pipe, l->conf.socket, on_connected);
+    return 0;
+}
+
+static void connect_conn(struct conn *c)
+{
+    struct load *l = c->load;
+    int error = l->conf.socket[0] != '\0' ? connect_unix(l, c) : connect_tcp(l, c);
+
     if (error != 0)
         fail("connect", error);
 }
 
+static void on_closed(uv_handle_t *handle)
+{
+    struct conn *c = handle->data;
+
+    if (!c->load->is_over)
+        connect_conn(c);
+}
+
+static void open_conn(struct load *l, struct conn *c)
+{
+    c->load = l;
+    list_init(&c->idle);
+    buf_init(&c->in, IN_BYTES);
+    buf_init(&c->request, IN_BYTES);
+    buf_put_span(&c->request, buf_span(&l->request));
+    c->connect.data = c;
+    connect_conn(c);
+}
+
+/* Appends the body with digits for each "{n}"; the offsets are those in `out`. */
+static void write_body(struct load *l, struct buf *out)
+{
+    const char *at = l->conf.body;
+    const char *mark;
+
+    while ((mark = strstr(at, "{n}")) != NULL && l->number_count < NUMBERS) {
+        buf_put(out, at, (size_t)(mark - at));
+        l->numbers[l->number_count++] = out->len;
+        buf_printf(out, "%" PRIu64, FIRST_NUMBER);
+        at = mark + 3;
+    }
+    buf_put_str(out, at);
+}
+
 static void write_request(struct load *l)
 {
-    size_t len = strlen(l->conf.body);
+    struct buf body;
 
+    buf_init(&body, IN_BYTES);
     buf_init(&l->request, IN_BYTES);
+    write_body(l, &body);
     buf_printf(&l->request, "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\n", l->conf.method, l->conf.path);
-    if (len > 0)
-        buf_printf(&l->request, "Content-Type: application/json\r\nContent-Length: %zu\r\n", len);
+    if (body.len > 0)
+        buf_printf(&l->request, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
+                   body.len);
     buf_put_str(&l->request, "\r\n");
-    buf_put_str(&l->request, l->conf.body);
-    if (buf_has_failed(&l->request))
+    for (size_t i = 0; i < l->number_count; i++)
+        l->numbers[i] += l->request.len;
+    buf_put_span(&l->request, buf_span(&body));
+    if (buf_has_failed(&l->request) || buf_has_failed(&body))
         fail("the request", UV_E2BIG);
+    buf_done(&body);
+    l->next_number = FIRST_NUMBER;
 }
 
 static void close_any(uv_handle_t *handle, void *arg)
@@ -279,11 +403,12 @@ static void run(struct load *l)
     l->begun_ns = now_ns();
     l->start_ns = l->begun_ns + l->conf.warmup_ms * 1000000;
     l->stop_ns = l->start_ns + l->conf.run_ms * 1000000;
-    l->end.data = l->tick.data = l;
-    if (uv_timer_init(&l->loop, &l->end) != 0 || uv_timer_init(&l->loop, &l->tick) != 0 ||
-        uv_timer_start(&l->end, on_end, l->conf.warmup_ms + l->conf.run_ms, 0) != 0 ||
-        (l->conf.rate > 0 && uv_timer_start(&l->tick, on_tick, 0, 1) != 0))
+    l->end.data = l;
+    if (uv_timer_init(&l->loop, &l->end) != 0 ||
+        uv_timer_start(&l->end, on_end, l->conf.warmup_ms + l->conf.run_ms, 0) != 0)
         fail("start", UV_EINVAL);
+    if (l->conf.rate > 0)
+        start_schedule(l);
     for (uint64_t i = 0; i < l->conf.connections; i++)
         open_conn(l, &l->conns[i]);
     error = uv_run(&l->loop, UV_RUN_DEFAULT);
@@ -307,6 +432,7 @@ static void print(const struct load *l)
 
 static const struct opt opts[] = {
     {"port", 'p', OPT_U64, FIELD(port), "7878", 1, 65535, .help = "On 127.0.0.1."},
+    {"socket", 'S', OPT_STR, FIELD(socket), "", .help = "A unix socket instead."},
     {"connections", 'c', OPT_U64, FIELD(connections), "64", 1, 20000, .help = "How many."},
     {"seconds", 's', OPT_DURATION, FIELD(run_ms), "3s", 10, 3600000,
      .help = "How long is measured."},
