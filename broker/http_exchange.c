@@ -125,17 +125,19 @@ bool http_exchange_header(const struct http_exchange *x, const char *name, struc
 
 struct span http_exchange_field_name(const struct http_exchange *x, size_t n)
 {
-    struct http_piece piece = x->head.fields[n].name;
+    struct http_piece piece;
 
     assert(n < x->head.field_count);
+    piece = x->head.fields[n].name;
     return span_of(x->head_in.data + piece.at, piece.len);
 }
 
 struct span http_exchange_field_value(const struct http_exchange *x, size_t n)
 {
-    struct http_piece piece = x->head.fields[n].value;
+    struct http_piece piece;
 
     assert(n < x->head.field_count);
+    piece = x->head.fields[n].value;
     return span_of(x->head_in.data + piece.at, piece.len);
 }
 

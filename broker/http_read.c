@@ -41,11 +41,22 @@ void http_read_refuse(struct http_conn *c, int error, const char *detail, uint64
     http_exchange_answer_problem(x, &problem);
 }
 
-static void refuse_framing(struct http_conn *c, enum http_problem problem)
+static void refuse_chunk(struct http_conn *c, enum http_problem problem)
 {
     c->server->stats.framing_errors++;
     http_read_refuse(c, http_head_error(problem), http_head_words(problem),
                      http_head_limit(problem));
+}
+
+/* In a head the place helps to find what is wrong. */
+static void refuse_head(struct http_conn *c, const struct http_head *head)
+{
+    char detail[192];
+
+    c->server->stats.framing_errors++;
+    snprintf(detail, sizeof(detail), "%s (byte %zu of the head)", http_head_words(head->problem),
+             head->problem_at);
+    http_read_refuse(c, http_head_error(head->problem), detail, http_head_limit(head->problem));
 }
 
 static void refuse_body_size(struct http_conn *c)
@@ -202,7 +213,7 @@ static bool step_head(struct http_conn *c, struct span input, size_t *ret_used)
     case HTTP_MORE:
         return true;
     case HTTP_BAD:
-        refuse_framing(c, x->head.problem);
+        refuse_head(c, &x->head);
         return true;
     case HTTP_DONE:
         break;
@@ -267,7 +278,7 @@ static bool step_chunked_body(struct http_conn *c, struct span input, size_t *re
 
     switch (http_chunk_step(&c->chunk, input, ret_used, &data)) {
     case HTTP_BAD:
-        refuse_framing(c, c->chunk.problem);
+        refuse_chunk(c, c->chunk.problem);
         return true;
     case HTTP_MORE:
         return keep_body(c, x, data);
