@@ -27,6 +27,7 @@ enum {
 };
 
 #define WATCH_SECONDS "5" /* one blocking move */
+enum { WATCH_STALL_MS = 5000 + CARRIER_STALL_MS };
 
 struct carrier_redis {
     struct carrier carrier;
@@ -45,6 +46,7 @@ struct carrier_redis {
     char watched_key[KEYS_BYTES];
     bool is_watching; /* the core waits for on_wake */
     bool is_blocked;  /* a blocking move is out */
+    uint64_t blocked_ns;
     struct redis_items items;
     struct redis_command command;
     struct carrier_stats stats;
@@ -213,9 +215,10 @@ static void block(struct carrier_redis *r)
         return;
     if (redis_command_send_words(&r->command, &r->watch, on_moved, r,
                                  REDIS_WORDS("BLMOVE", r->watched_key, r->watched_key, "RIGHT",
-                                             "RIGHT", WATCH_SECONDS)) == 0)
+                                             "RIGHT", WATCH_SECONDS)) == 0) {
         r->is_blocked = true;
-    else
+        r->blocked_ns = clock_mono_ns(clock_real());
+    } else
         ring_later(r);
 }
 
@@ -244,19 +247,21 @@ static void on_watch_down(struct redis_link *l)
 /* ---- links ---- */
 
 /* A stall is a link that is up and does not answer: a stopped Redis, a network that swallows. */
+static bool is_stalled(uint64_t since_ns, uint64_t limit_ms)
+{
+    return clock_mono_ns(clock_real()) - since_ns >= limit_ms * 1000000;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct carrier_redis *r = timer->data;
-    uint64_t now_ns = clock_mono_ns(clock_real());
-    struct carrier_req *oldest;
 
+    if (r->is_blocked && is_stalled(r->blocked_ns, WATCH_STALL_MS))
+        redis_link_break(&r->watch, "it does not answer");
     if (list_is_empty(&r->sent))
         return;
-    oldest = LIST_ENTRY(r->sent.next, struct carrier_req, link);
-    if (now_ns - oldest->sent_ns < (uint64_t)CARRIER_STALL_MS * 1000000)
-        return;
-    redis_link_break(&r->commands, "it does not answer");
-    redis_link_break(&r->watch, "the other link does not answer");
+    if (is_stalled(LIST_ENTRY(r->sent.next, struct carrier_req, link)->sent_ns, CARRIER_STALL_MS))
+        redis_link_break(&r->commands, "it does not answer");
 }
 
 static void on_policy(redisAsyncContext *ac, void *reply, void *data)

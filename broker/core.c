@@ -48,6 +48,19 @@ void core_done(struct core *c)
     queues_done(&c->queues);
 }
 
+/* A queue that is new learns at once who serves it. */
+static struct queue *need_queue(struct core *c, struct span name)
+{
+    struct queue *q = queues_find(&c->queues, name);
+
+    if (q != NULL)
+        return q;
+    q = queues_need(&c->queues, name);
+    if (q != NULL)
+        window_set_slots(&q->window, hosts_slots(&c->hosts, name));
+    return q;
+}
+
 /* ---- start ---- */
 
 struct restore {
@@ -76,6 +89,8 @@ int core_start(struct core *c, struct reader *reader)
     struct reader_start start;
     int status = reader_start(reader, &start);
 
+    c->reader = reader;
+
     if (status == 0)
         status = reader_counts(reader, &restore, on_restored_counts);
     if (status == 0)
@@ -100,7 +115,7 @@ void core_turn(struct core *c)
 void core_on_counts(void *core, struct span queue, const struct store_counts *counts)
 {
     struct core *c = core;
-    struct queue *q = queues_need(&c->queues, queue);
+    struct queue *q = need_queue(c, queue);
 
     if (q == NULL)
         return;
@@ -130,7 +145,7 @@ static void on_submitted(struct store_op *op)
 
 int core_submit(struct core *c, struct core_submit *s)
 {
-    struct queue *q = queues_need(&c->queues, s->op.spec.queue);
+    struct queue *q = need_queue(c, s->op.spec.queue);
     uint64_t id = ids_next(&c->ids);
 
     if (q == NULL || id == 0)

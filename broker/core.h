@@ -59,6 +59,7 @@ struct core {
     struct hosts hosts;
     struct schedule schedule;
     struct waiters waiters;
+    struct reader *reader; /* borrowed; for single, small reads */
     uint64_t random_state;
 };
 

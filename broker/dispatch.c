@@ -20,7 +20,10 @@
 #include "schema/errors.h"
 #include "schema/limits.h"
 
-enum { REFUSED_PAUSE_MS = 250 }; /* after Redis, or the disk, said no */
+enum {
+    REFUSED_PAUSE_MS = 250, /* after Redis, or the disk, said no */
+    UNSERVED_SHARE = 8,
+};
 
 /* ---- the table ---- */
 
@@ -62,6 +65,7 @@ void dispatch_job_remove(struct dispatch *d, struct dispatch_job *job)
     d->jobs--;
     d->bytes -= job->frame_len;
     dispatch_mark(d, q);
+    dispatch_wake_short(d);
     if (job->place == DISPATCH_PUSHING) {
         job->place = DISPATCH_GONE;
         return;
@@ -116,6 +120,7 @@ void dispatch_init(struct dispatch *d, struct core *core)
     *d = (struct dispatch){.core = core};
     list_init(&d->marked);
     list_init(&d->recalled);
+    list_init(&d->short_of_room);
     timer_init(&d->retry, on_retry);
     buf_init(&d->scratch, JM_FRAME_BYTES);
 }
@@ -141,17 +146,47 @@ static bool can_send(const struct dispatch *d)
     return d->is_link_up && dispatch_now_ms(d) >= d->refused_until_ms;
 }
 
+/* What all queues may have out together. A queue that nobody serves may use only an eighth of it,
+ * so that what waits there for a worker leaves the others their room. */
+static size_t share_of(const struct queue *q, size_t limit)
+{
+    return q->window.slots == 0 ? limit / UNSERVED_SHARE : limit;
+}
+
+static size_t left_of(size_t limit, size_t used)
+{
+    return used < limit ? limit - used : 0;
+}
+
+/* A queue that is served and has nothing out always has one place: others cannot stop it. */
+static bool has_own_place(const struct queue *q)
+{
+    return q->window.slots > 0 && q->window.used == 0 && !q->is_taking;
+}
+
 size_t dispatch_jobs_room(const struct dispatch *d, const struct queue *q)
 {
     size_t room = window_room(&q->window);
-    size_t all = d->jobs < JM_WINDOW_JOBS ? JM_WINDOW_JOBS - d->jobs : 0;
+    size_t all = left_of(share_of(q, JM_WINDOW_JOBS), d->jobs + d->taking_jobs);
 
+    if (all == 0 && has_own_place(q))
+        all = 1;
     return room < all ? room : all;
 }
 
-size_t dispatch_bytes_room(const struct dispatch *d)
+size_t dispatch_bytes_room(const struct dispatch *d, const struct queue *q)
 {
-    return d->bytes < JM_WINDOW_BYTES ? JM_WINDOW_BYTES - d->bytes : 0;
+    size_t all = left_of(share_of(q, JM_WINDOW_BYTES), d->bytes + d->taking_bytes);
+
+    return all == 0 && has_own_place(q) ? 1 : all;
+}
+
+void dispatch_wake_short(struct dispatch *d)
+{
+    struct list *node;
+
+    while ((node = list_pop_front(&d->short_of_room)) != NULL)
+        dispatch_mark(d, LIST_ENTRY(node, struct queue, waiting));
 }
 
 bool dispatch_has_backlog(const struct queue *q)
@@ -172,7 +207,7 @@ struct dispatch_job *dispatch_reserve(struct dispatch *d, struct queue *q, uint6
                              .args = spec->args};
 
     if (!can_send(d) || dispatch_has_backlog(q) || q->submits_queued > 0 ||
-        dispatch_jobs_room(d, q) == 0 || dispatch_bytes_room(d) < spec->args.len)
+        dispatch_jobs_room(d, q) == 0 || dispatch_bytes_room(d, q) < spec->args.len)
         return NULL;
     buf_clear(&d->scratch);
     wire_encode_job(&d->scratch, &frame);
@@ -185,6 +220,10 @@ void dispatch_to_outbox(struct dispatch *d, struct dispatch_job *job)
 {
     job->place = DISPATCH_OUTBOX;
     list_remove(&job->in_batch);
+    if (job->is_over) { /* cancelled while it was on a way that failed */
+        dispatch_job_remove(d, job);
+        return;
+    }
     list_push_back(&job->queue->outbox, &job->in_batch);
     dispatch_mark(d, job->queue);
 }

@@ -63,6 +63,7 @@ struct dispatch_job {
     uint64_t read_mark;  /* the results read that has to be complete first; 0 is not asked yet */
     uint64_t asked_poll; /* the poll whose search of the list looks for it */
     uint64_t seen_poll;  /* the last such search that found it */
+    uint64_t search_gap; /* polls until the next one; grows while it is found */
     bool is_judged;      /* its loss is on its way to the store */
 
     size_t frame_len;
@@ -80,9 +81,12 @@ struct dispatch_stats {
 struct dispatch {
     struct core *core;
     struct hash by_id;
-    struct list marked; /* queue.marked: looked at in the next dispatch_turn */
+    struct list marked;        /* queue.marked: looked at in the next dispatch_turn */
+    struct list short_of_room; /* queue.waiting: have a backlog, and others leave no room */
     size_t jobs;
     size_t bytes;
+    size_t taking_jobs; /* what the takes under way may bring at most */
+    size_t taking_bytes;
     bool is_link_up;
     uint64_t refused_until_ms; /* no pushes before: Redis said no (out of memory, read-only, …) */
     uint64_t returns_refused_until_ms; /* no returns to the backlog before: the disk is full */

@@ -21,6 +21,7 @@ struct dispatch_job *dispatch_job_new(struct dispatch *d, struct queue *q, uint6
  * then; it stays as DISPATCH_GONE, in no table any more, and is freed with the answer. */
 void dispatch_job_remove(struct dispatch *d, struct dispatch_job *job);
 
+/* For a push at the end of the turn; a job that is_over goes instead. */
 void dispatch_to_outbox(struct dispatch *d, struct dispatch_job *job);
 
 uint64_t dispatch_now_ms(const struct dispatch *d);
@@ -32,7 +33,10 @@ bool dispatch_has_backlog(const struct queue *q);
 
 /* Free places of the queue's window and of all together; bytes of all together. */
 size_t dispatch_jobs_room(const struct dispatch *d, const struct queue *q);
-size_t dispatch_bytes_room(const struct dispatch *d);
+size_t dispatch_bytes_room(const struct dispatch *d, const struct queue *q);
+
+/* Room has become free: the queues that found none are looked at again. */
+void dispatch_wake_short(struct dispatch *d);
 
 /* ---- dispatch_push.c ---- */
 

@@ -53,6 +53,10 @@ static void on_taken(struct store_op *op)
     size_t i;
 
     t->queue->is_taking = false;
+    d->taking_jobs -= t->op.max_jobs;
+    d->taking_bytes -= t->op.max_bytes;
+    dispatch_mark(d, t->queue);
+    dispatch_wake_short(d);
     if (op->status != 0) {
         dispatch_pause_until(d, &d->refused_until_ms);
         take_free(t);
@@ -104,16 +108,24 @@ static void take_some(struct dispatch *d, struct queue *q, size_t jobs, size_t b
     };
     list_init(&t->op.op.link);
     q->is_taking = true;
+    d->taking_jobs += jobs;
+    d->taking_bytes += bytes;
     runner_submit(d->core->seams.runner, &t->op.op);
 }
 
-/* Waits until a good part of the window is free, so that takes come in batches. */
+/* Waits until a good part of the window is free, so that takes come in batches. If it is others
+ * that leave no room, the queue is remembered until some is free. */
 void dispatch_take_if_room(struct dispatch *d, struct queue *q)
 {
-    size_t jobs = dispatch_jobs_room(d, q), bytes = dispatch_bytes_room(d);
+    size_t jobs = dispatch_jobs_room(d, q), bytes = dispatch_bytes_room(d, q);
 
-    if (q->is_taking || !dispatch_has_backlog(q) || jobs == 0 || bytes == 0)
+    if (q->is_taking || !dispatch_has_backlog(q) || window_room(&q->window) == 0)
         return;
+    if (jobs == 0 || bytes == 0) {
+        list_remove(&q->waiting);
+        list_push_back(&d->short_of_room, &q->waiting);
+        return;
+    }
     if (q->window.used > 0 && jobs < q->window.limit / TAKE_SHARE &&
         jobs < (size_t)q->counts.by_state[JOB_QUEUED])
         return;

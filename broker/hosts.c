@@ -15,10 +15,7 @@
 #include "schema/errors.h"
 #include "schema/limits.h"
 
-enum {
-    ABSENT_POLLS = 2,    /* a field that two polls did not find was taken away by its owner */
-    BEAT_BYTES = 4 << 20 /* of one heartbeat */
-};
+enum { ABSENT_POLLS = 2 }; /* a field that two polls did not find was taken away by its owner */
 
 /* ---- the table ---- */
 
@@ -47,7 +44,8 @@ static struct host *host_add(struct hosts *hs, uint64_t id)
         return NULL;
     }
     h->id = id;
-    buf_init(&h->copy, BEAT_BYTES);
+    h->seen_live_ms = hs->live_ms;
+    buf_init(&h->copy, JM_BEAT_BYTES);
     list_push_back(&hs->all, &h->in_order);
     hs->is_changed = true;
     return h;
@@ -134,9 +132,11 @@ static void send_kill(struct hosts *hs, uint64_t host, uint64_t id, uint32_t att
     carrier_send(hs->core->seams.carrier, &o->req);
 }
 
+/* A host that is not known any more, as after a restart, is no reason to leave the job to the
+ * others. */
 void hosts_order_kill(struct hosts *hs, uint64_t host, uint64_t id, uint32_t attempt)
 {
-    if (host != 0) {
+    if (host != 0 && hosts_find(hs, host) != NULL) {
         send_kill(hs, host, id, attempt);
         return;
     }
@@ -144,11 +144,30 @@ void hosts_order_kill(struct hosts *hs, uint64_t host, uint64_t id, uint32_t att
     send_kill(hs, hosts_entry(node)->id, id, attempt);
 }
 
+static void on_dropped(struct carrier_req *req)
+{
+    free(req); /* if it failed: a short list of a host that is gone stays behind */
+}
+
+/* Nobody reads the orders of a host that is gone. */
+static void drop_orders(struct hosts *hs, uint64_t host)
+{
+    struct carrier_req *req = calloc(1, sizeof(*req));
+
+    if (req == NULL)
+        return;
+    *req = (struct carrier_req){.verb = CARRIER_REMOVE, .on_done = on_dropped};
+    keys_control(req->key, host);
+    list_init(&req->link);
+    carrier_send(hs->core->seams.carrier, req);
+}
+
 /* ---- what hosts say of their tasks ---- */
 
 struct learn {
     struct store_learn op;
     struct hosts *hosts;
+    uint64_t host;
     struct buf copy;
     struct wire_task tasks[];
 };
@@ -163,7 +182,11 @@ static void on_learned(struct store_op *op)
 {
     struct learn *l = JM_CONTAINER_OF(op, struct learn, op.op);
 
+    struct host *h = hosts_find(l->hosts, l->host);
+
     l->hosts->is_learning = false;
+    if (op->status != 0 && h != NULL)
+        h->learned_hash = 0; /* not stored: once more at its next beat */
     learn_free(l);
 }
 
@@ -194,7 +217,8 @@ static void learn_tasks(struct hosts *hs, struct host *h)
     if (l == NULL)
         return;
     l->hosts = hs;
-    buf_init(&l->copy, BEAT_BYTES);
+    l->host = h->id;
+    buf_init(&l->copy, JM_BEAT_BYTES);
     buf_put_span(&l->copy, h->beat.tasks);
     if (buf_has_failed(&l->copy)) {
         learn_free(l);
@@ -286,12 +310,17 @@ static void judge_hosts(struct hosts *hs)
     {
         struct host *h = hosts_entry(node);
 
-        if (h->seen_poll != hs->poll && ++h->absent_polls >= ABSENT_POLLS) {
+        /* Only a field that this Redis has held can have been taken away by its owner. */
+        bool is_absent = h->seen_poll != hs->poll && h->seen_poll >= hs->since_poll;
+
+        if (is_absent && ++h->absent_polls >= ABSENT_POLLS) {
             hs->stats.left++;
+            drop_orders(hs, h->id);
             host_remove(hs, h);
         } else if (hosts_silent_ms(hs, h) > hs->core->conf.lease_ms) {
             hs->stats.died++;
             forget(hs, h->id);
+            drop_orders(hs, h->id);
             host_remove(hs, h);
         }
     }
@@ -438,5 +467,6 @@ void hosts_on_link(struct hosts *hs, bool is_up)
 
 void hosts_on_read(struct hosts *hs)
 {
-    lost_judge(hs);
+    if (hs->awaits_read)
+        lost_judge(hs);
 }

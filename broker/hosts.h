@@ -65,8 +65,9 @@ struct hosts {
     uint64_t live_ms;    /* the live clock */
     uint64_t last_ok_ms; /* monotonic time of the last good poll; 0 after an error */
     bool is_link_up;
-    bool is_polling; /* its answers have not all come */
-    bool has_failed; /* one of them was an error */
+    bool is_polling;  /* its answers have not all come */
+    bool has_failed;  /* one of them was an error */
+    bool awaits_read; /* a verdict waits for the results to be read */
 
     char epoch_proposed[33];
     struct span epoch_value;

@@ -5,11 +5,13 @@
 
 #include "broker/core.h"
 #include "lib/mp.h"
+#include "schema/errors.h"
 
 enum {
     FRESH_POLLS = 3,    /* a beat vouches for its jobs that long, then its host is silent */
     FIRST_POLLS = 2,    /* after a new count, so that hosts can show themselves */
     VERDICT_JOBS = 256, /* in one operation */
+    SEARCH_GAP = 8,     /* polls between two looks for a job that waits long in its list, at most */
 };
 
 static bool is_fresh(const struct hosts *hs, const struct host *h)
@@ -17,10 +19,28 @@ static bool is_fresh(const struct hosts *hs, const struct host *h)
     return h->beat_poll[0] + FRESH_POLLS > hs->poll;
 }
 
+/* A host runs what this broker does not know to be out: a job that was cancelled before the broker
+ * was started again, or deleted. (One that has only just ended is named for a beat or so, and one
+ * that was given up as lost may still succeed.) */
+static void stop_if_ended(struct hosts *hs, const struct host *h, const struct wire_held *held)
+{
+    struct job_view job;
+    int status;
+
+    if (h->beat_poll[0] != hs->poll || !held->has_begun ||
+        held->run_ms < 2 * hs->core->conf.heartbeat_ms)
+        return;
+    status = reader_get(hs->core->reader, held->id, false, &job);
+    if (status == JM_ENOJOB || (status == 0 && job_state_is_terminal(job.state)))
+        hosts_order_kill(hs, h->id, held->id, held->attempt);
+}
+
 static void note_held(struct hosts *hs, struct host *h, const struct wire_held *held)
 {
     struct dispatch_job *job = dispatch_find(&hs->core->dispatch, held->id);
 
+    if (job == NULL)
+        stop_if_ended(hs, h, held);
     if (job == NULL || job->attempt != held->attempt)
         return;
     job->named_poll = hs->poll;
@@ -56,6 +76,7 @@ void lost_forget_counts(struct hosts *hs)
 
             job->left_poll = 0;
             job->read_mark = 0;
+            job->search_gap = 0;
         }
     }
 }
@@ -64,6 +85,7 @@ void lost_forget_counts(struct hosts *hs)
 static bool is_unvouched(const struct hosts *hs, const struct dispatch_job *job, uint64_t now_ms)
 {
     return job->place == DISPATCH_OUT && !job->is_judged && job->named_poll != hs->poll &&
+           hs->poll >= job->seen_poll + job->search_gap &&
            now_ms - job->pushed_ms >= hs->core->conf.heartbeat_ms;
 }
 
@@ -86,8 +108,12 @@ static void mark_found(struct search *s, const struct span *items, size_t n)
         if (wire_decode_job(items[i], &frame) != 0)
             continue;
         job = dispatch_find(&s->hosts->core->dispatch, frame.id);
-        if (job != NULL && job->attempt == frame.attempt)
-            job->seen_poll = s->poll;
+        if (job == NULL || job->attempt != frame.attempt)
+            continue;
+        job->seen_poll = s->poll;
+        job->search_gap = job->search_gap * 2 < SEARCH_GAP ? job->search_gap * 2 + 1 : SEARCH_GAP;
+        if (job->is_over)
+            dispatch_stop(&s->hosts->core->dispatch, job); /* its recall had been cut off */
     }
 }
 
@@ -220,7 +246,10 @@ static bool is_lost(struct hosts *hs, struct dispatch_job *job)
         return false;
     if (job->read_mark == 0)
         job->read_mark = results_mark(&hs->core->results);
-    return results_has_read(&hs->core->results, job->read_mark);
+    if (results_has_read(&hs->core->results, job->read_mark))
+        return true;
+    hs->awaits_read = true;
+    return false;
 }
 
 static void judge_queue(struct hosts *hs, struct queue *q, struct verdict **v)
@@ -252,6 +281,7 @@ void lost_judge(struct hosts *hs)
 {
     struct verdict *v = NULL;
 
+    hs->awaits_read = false;
     LIST_EACH(node, &hs->core->queues.all)
     judge_queue(hs, queues_entry(node), &v);
     if (v != NULL)

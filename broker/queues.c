@@ -63,6 +63,7 @@ static struct queue *queue_new(struct span name)
     list_init(&q->jobs);
     list_init(&q->outbox);
     list_init(&q->marked);
+    list_init(&q->waiting);
     return q;
 }
 

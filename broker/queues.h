@@ -26,11 +26,12 @@ struct queue {
     struct window window;
     size_t used_bytes; /* of the frames that are out */
     uint32_t
-        submits_queued; /* on their way to the backlog: they count for "is the backlog empty" */
-    struct list jobs;   /* dispatch_job.in_queue: all that are out */
-    struct list outbox; /* dispatch_job.in_outbox: committed, and pushed at the end of this turn */
-    struct list marked; /* linked while something may be to do at the end of this turn */
-    bool is_taking;     /* a STORE_TAKE is under way */
+        submits_queued;  /* on their way to the backlog: they count for "is the backlog empty" */
+    struct list jobs;    /* dispatch_job.in_queue: all that are out */
+    struct list outbox;  /* dispatch_job.in_outbox: committed, and pushed at the end of this turn */
+    struct list marked;  /* linked while something may be to do at the end of this turn */
+    struct list waiting; /* dispatch.short_of_room */
+    bool is_taking;      /* a STORE_TAKE is under way */
 };
 
 struct queues {

@@ -25,6 +25,7 @@
 enum {
     RETRY_MS = 100,
     BUSY_ENTRIES = 16, /* a list this long promises that more has come meanwhile */
+    FIRST_JOBS = 128,  /* of a new list, whose entries may be larger than those before */
     BYTES_MAX = 64 << 20,
 };
 
@@ -191,6 +192,8 @@ static void begin_round(struct results *r)
     r->is_wanted = false;
     r->rounds++;
     r->offset = 0;
+    if (r->slice_jobs > FIRST_JOBS)
+        r->slice_jobs = FIRST_JOBS;
     r->take = (struct carrier_req){.verb = CARRIER_TAKE, .on_done = on_took};
     keys_results(r->take.key, node);
     keys_taken(r->take.other, node, r->taken + 1);
@@ -201,6 +204,12 @@ static void begin_round(struct results *r)
 }
 
 /* ---- slices ---- */
+
+static void halve_slice(struct results *r)
+{
+    if (r->slice_jobs > 1)
+        r->slice_jobs /= 2;
+}
 
 /* Aims the next slice at RESULTS_SLICE_BYTES by the size of this one's entries. */
 static void adapt_slice(struct results *r, size_t entries, size_t bytes)
@@ -303,8 +312,7 @@ static void take_slice(struct results *r, const struct span *items, size_t n)
     bool is_last = n < r->slice_jobs;
 
     if (n > 0 && !copy_frames(r, items, n)) {
-        if (r->slice_jobs > 1)
-            r->slice_jobs /= 2;
+        halve_slice(r);
         pause_round(r); /* from the list's start again, in smaller slices */
         return;
     }
@@ -328,6 +336,7 @@ static void on_read(struct carrier_req *req)
         return;
     }
     if (req->status != 0 || r->take_failed) {
+        halve_slice(r); /* if it was too much to read before the link was given up */
         pause_round(r);
         return;
     }
@@ -342,7 +351,7 @@ static void on_read(struct carrier_req *req)
 
 int results_init(struct results *r, struct core *core)
 {
-    *r = (struct results){.core = core, .slice_jobs = RESULTS_SLICE_JOBS / 8};
+    *r = (struct results){.core = core, .slice_jobs = FIRST_JOBS};
     timer_init(&r->retry, on_retry);
     buf_init(&r->bytes, BYTES_MAX);
     r->events = calloc(RESULTS_SLICE_JOBS, sizeof(*r->events));

@@ -81,6 +81,10 @@ static int write_move(struct store *s, const struct store_live *live, const stru
     int rc;
 
     learn_run(live, event, &host, &begun_at_ms);
+    if (v->after.attempt != live->job.attempt) { /* the new one is nobody's, and has not begun */
+        host = 0;
+        begun_at_ms = 0;
+    }
     store_query_put_int(&q, v->after.state);
     store_query_put_int(&q, due_ms);
     store_query_put_int(&q, v->after.attempt);

@@ -10,11 +10,16 @@ void window_init(struct window *w)
 
 uint32_t window_room(const struct window *w)
 {
-    return w->limit > w->used ? w->limit - w->used : 0;
+    uint32_t limit = w->limit;
+
+    if (w->slots == 0 && limit > WINDOW_UNSERVED_JOBS)
+        limit = WINDOW_UNSERVED_JOBS;
+    return limit > w->used ? limit - w->used : 0;
 }
 
 void window_set_slots(struct window *w, uint32_t slots)
 {
+    w->slots = slots;
     w->floor = slots == 0 ? WINDOW_FIRST_JOBS : slots * WINDOW_FLOOR_PER_SLOT;
     if (w->limit < w->floor)
         w->limit = w->floor;

@@ -15,12 +15,14 @@ enum {
     WINDOW_AIM_MS = 100,       /* what an urgent job may have before it */
     WINDOW_INTERVAL_MS = 100,  /* how long a judgement collects */
     WINDOW_FLOOR_PER_SLOT = 2, /* one that runs and one that is ready */
+    WINDOW_UNSERVED_JOBS = 8,  /* while no live host serves the queue: a few, for when one comes */
 };
 
 struct window {
     uint32_t limit;
     uint32_t used;
     uint32_t floor;
+    uint32_t slots; /* of the live hosts that serve the queue */
     uint64_t interval_start_ms;
     uint64_t least_wait_ms; /* UINT64_MAX: no end in this interval */
 };

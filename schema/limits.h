@@ -46,6 +46,7 @@ enum {
     JM_PAGE_LIMIT = 1000,
 
     /* Workers. */
+    JM_BEAT_BYTES = 8 << 20, /* one heartbeat, with all that it names */
     JM_HEARTBEAT_MS = 1000,
     JM_LEASE_MS = 15000,
     JM_RUNNING_AFTER_MS = 50, /* a job that runs longer is announced as running */

@@ -13,8 +13,23 @@ static void an_empty_window_offers_its_first_limit(void **state)
 
     (void)state;
     window_init(&w);
+    window_set_slots(&w, 2);
     assert_int_equal(window_room(&w), WINDOW_FIRST_JOBS);
     w.used = WINDOW_FIRST_JOBS + 5; /* restored at a start: more than the limit */
+    assert_int_equal(window_room(&w), 0);
+}
+
+static void a_queue_that_nobody_serves_gets_only_a_few(void **state)
+{
+    struct window w;
+
+    (void)state;
+    window_init(&w);
+    assert_int_equal(window_room(&w), WINDOW_UNSERVED_JOBS);
+    window_set_slots(&w, 1);
+    assert_int_equal(window_room(&w), WINDOW_FIRST_JOBS);
+    window_set_slots(&w, 0);
+    w.used = WINDOW_UNSERVED_JOBS;
     assert_int_equal(window_room(&w), 0);
 }
 
@@ -102,6 +117,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_window_offers_its_first_limit),
+        cmocka_unit_test(a_queue_that_nobody_serves_gets_only_a_few),
         cmocka_unit_test(starving_doubles_it_up_to_the_maximum),
         cmocka_unit_test(long_waits_shrink_it_to_the_floor_of_the_slots),
         cmocka_unit_test(it_shrinks_by_half_at_most_in_one_interval),
