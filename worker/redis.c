@@ -23,6 +23,7 @@
 enum {
     REDIS_WORDS = 2 * JM_CLAIM_JOBS + 2, /* the longest command: LPUSH key frames... */
     REDIS_BACKOFF_FIRST_MS = 50,
+    REDIS_CONNECT_MS = 5000,
     REDIS_BACKOFF_LAST_MS = 2000,
 };
 
@@ -375,6 +376,7 @@ static void on_connected(const redisAsyncContext *context, int status)
         enter_down(link, context->errstr != NULL ? context->errstr : "cannot connect");
         return;
     }
+    (void)uv_timer_stop(&link->retry); /* the limit of this try */
     link->is_up = true;
     link->backoff_ms = REDIS_BACKOFF_FIRST_MS;
     link->on_state(link->data, true, "connected");
@@ -411,11 +413,21 @@ static void connect_link(struct redis_line *link)
     context->data = link;
     (void)redisAsyncSetConnectCallback(context, on_connected); /* fails only if set already */
     (void)redisAsyncSetDisconnectCallback(context, on_disconnected);
+    (void)uv_timer_start(&link->retry, on_retry, REDIS_CONNECT_MS, 0);
 }
 
+/* The pause before a try is over; or the try has taken too long, as when the machine is down: TCP
+ * by itself would wait for minutes, longer than a lease. */
 static void on_retry(uv_timer_t *timer)
 {
-    connect_link(JM_CONTAINER_OF(timer, struct redis_line, retry));
+    struct redis_line *link = JM_CONTAINER_OF(timer, struct redis_line, retry);
+
+    if (link->context != NULL) {
+        redisAsyncFree(link->context); /* had not connected, so no callback comes */
+        enter_down(link, "no connection in time");
+        return;
+    }
+    connect_link(link);
 }
 
 int redis_line_open(uv_loop_t *loop, const struct redis_address *address, redis_state_cb on_state,

@@ -251,11 +251,13 @@ static void keep_tail(struct slot *slot, const uint8_t *bytes, size_t len)
         buf_consume(&slot->tail, slot->tail.len - JM_STDERR_TAIL_BYTES);
 }
 
-static bool read_errors(struct slot *slot)
+/* True if there may be more; else `ret_is_over` says whether there will never be any. */
+static bool read_errors(struct slot *slot, bool *ret_is_over)
 {
     uint8_t bytes[SLOT_READ_BYTES];
     ssize_t n = read(slot->errors->fd, bytes, sizeof(bytes));
 
+    *ret_is_over = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
     if (n <= 0)
         return n < 0 && errno == EINTR;
     keep_tail(slot, bytes, (size_t)n);
@@ -267,9 +269,13 @@ static void on_errors(uv_poll_t *poll, int status, int events)
 {
     struct slot *slot = ((struct slot_pipe *)poll->data)->slot;
 
+    bool is_over = status != 0;
+
     (void)events;
+    if (!is_over)
+        (void)read_errors(slot, &is_over);
     /* At the end of the pipe the poll would fire for ever; the death of the child closes it. */
-    if (status != 0 || (!read_errors(slot) && errno != EAGAIN))
+    if (is_over)
         (void)uv_poll_stop(poll);
 }
 
@@ -384,10 +390,11 @@ static void tell_fates(struct slot *slot, int status, const struct rusage *usage
 
 void slot_bury(struct slot *slot, int status, const struct rusage *usage, uint64_t now_ns)
 {
+    bool is_over;
     bool was_useful =
         atomic_load(&slot->shm->claims) > 0 || now_ns - slot->spawned_ns >= SLOT_YOUNG_MS * ms_ns;
 
-    while (slot->errors != NULL && read_errors(slot))
+    while (slot->errors != NULL && read_errors(slot, &is_over))
         continue;
     close_errors(slot);
     if (slot->kill == SLOT_KILL_NONE && !slot->env->is_draining)
