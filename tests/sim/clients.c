@@ -132,6 +132,5 @@ static void act(struct sim *s, void *arg)
 
 void sim_clients_init(struct sim *s)
 {
-    list_init(&s->calls);
     sim_at(s, 100 * SIM_MS, act, NULL);
 }

@@ -223,7 +223,8 @@ static void carry_out(struct sim *s, struct carrier_req *req)
 
 static bool is_write(enum carrier_verb verb)
 {
-    return verb == CARRIER_PUSH || verb == CARRIER_TAKE || verb == CARRIER_ORDER;
+    return verb == CARRIER_PUSH || verb == CARRIER_TAKE || verb == CARRIER_RECALL ||
+           verb == CARRIER_ORDER;
 }
 
 /* ---- the link ---- */

@@ -76,7 +76,7 @@ static void sim_arm(struct timers *timers, struct timer *t, uint64_t at_ms)
 }
 
 /* Whatever comes first: an event or a timer of the core. */
-static bool step(struct sim *s)
+bool sim_step(struct sim *s)
 {
     struct sim_event *e =
         list_is_empty(&s->events) ? NULL : LIST_ENTRY(s->events.next, struct sim_event, link);
@@ -211,17 +211,17 @@ static void fault(struct sim *s, void *arg)
 
 /* ---- a run ---- */
 
-static void init(struct sim *s, uint64_t seed, enum sim_plant plant, size_t jobs)
+void sim_open(struct sim *s, uint64_t seed)
 {
-    *s = (struct sim){.seed = seed, .random_state = seed, .plant = plant, .faults_on = true};
+    *s = (struct sim){.seed = seed, .random_state = seed};
     s->wall_ms = INT64_C(1767225600000); /* 2026-01-01 */
     s->now_ns = 1000 * SIM_MS;
     s->clock.mono_ns = sim_mono_ns;
     s->clock.wall_ms = sim_wall_ms;
     s->timers.arm = sim_arm;
-    s->to_submit = jobs;
     list_init(&s->armed);
     list_init(&s->events);
+    list_init(&s->calls);
     snprintf(s->dir, sizeof(s->dir), "/tmp/jobmill-sim-XXXXXX");
     if (mkdtemp(s->dir) == NULL)
         abort();
@@ -229,10 +229,14 @@ static void init(struct sim *s, uint64_t seed, enum sim_plant plant, size_t jobs
     sim_redis_init(s);
     sim_runner_init(s);
     sim_broker_start(s);
-    sim_check_init(s);
-    sim_fleet_init(s);
-    sim_clients_init(s);
-    sim_at(s, 2000 * SIM_MS, fault, NULL);
+}
+
+void sim_run_ms(struct sim *s, uint64_t ms)
+{
+    uint64_t end_ns = s->now_ns + ms * SIM_MS;
+
+    while (s->now_ns < end_ns && sim_step(s))
+        continue;
 }
 
 static void remove_files(struct sim *s)
@@ -248,11 +252,10 @@ static void remove_files(struct sim *s)
         fprintf(stderr, "%s is not empty\n", s->dir);
 }
 
-static void done(struct sim *s)
+void sim_close(struct sim *s)
 {
     struct list *node;
 
-    sim_check_done(s);
     sim_broker_crash(s);
     sim_redis_done(s);
     while ((node = list_pop_front(&s->events)) != NULL) {
@@ -262,8 +265,6 @@ static void done(struct sim *s)
             free(e->arg);
         free(e);
     }
-    free(s->promises);
-    free(s->reports);
     remove_files(s);
 }
 
@@ -290,8 +291,15 @@ bool sim_run(uint64_t seed, enum sim_plant plant, size_t jobs, char ret_failure[
     bool is_good;
 
     assert(s != NULL);
-    init(s, seed, plant, jobs);
-    while (s->failure[0] == '\0' && step(s)) {
+    sim_open(s, seed);
+    s->plant = plant;
+    s->faults_on = true;
+    s->to_submit = jobs;
+    sim_check_init(s);
+    sim_fleet_init(s);
+    sim_clients_init(s);
+    sim_at(s, 2000 * SIM_MS, fault, NULL);
+    while (s->failure[0] == '\0' && sim_step(s)) {
         sim_check_step(s);
         if (s->to_submit == 0 && s->faults_on && s->now_ns > 30000 * SIM_MS) {
             s->faults_on = false;
@@ -307,7 +315,10 @@ bool sim_run(uint64_t seed, enum sim_plant plant, size_t jobs, char ret_failure[
         sim_check_end(s);
     memcpy(ret_failure, s->failure, sizeof(s->failure));
     is_good = s->failure[0] == '\0';
-    done(s);
+    sim_check_done(s);
+    sim_close(s);
+    free(s->promises);
+    free(s->reports);
     free(s);
     return is_good;
 }

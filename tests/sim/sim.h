@@ -203,6 +203,14 @@ void sim_at_owned(struct sim *s, uint64_t in_ns, void (*run)(struct sim *s, void
 void sim_broker_start(struct sim *s);
 void sim_broker_crash(struct sim *s);
 
+/* A world with a Redis and a broker and nobody else, for a scripted scenario; to be closed. */
+void sim_open(struct sim *s, uint64_t seed);
+void sim_close(struct sim *s);
+
+/* The next event or timer; false if there is none. */
+bool sim_step(struct sim *s);
+void sim_run_ms(struct sim *s, uint64_t ms);
+
 /* Runs one seed: `jobs` submits under faults, then without until all is done. Returns true if no
  * invariant was violated; else `ret_failure` (256 bytes) says which. */
 bool sim_run(uint64_t seed, enum sim_plant plant, size_t jobs, char ret_failure[256]);
