@@ -14,6 +14,7 @@
 #include "broker/show.h"
 #include "schema/errors.h"
 #include "schema/id.h"
+#include "schema/name.h"
 
 /* ---- head ---- */
 
@@ -135,7 +136,7 @@ static int read_variable(struct call *call, struct span variable)
                    ? 0
                    : fault_set(&call->fault, JM_EID, span_of_str("id"), 0,
                                "a job id is 13 letters and digits (Crockford's base32)");
-    if (!queues_is_name(decoded))
+    if (!name_is_valid(decoded, JM_QUEUE_NAME_BYTES))
         return fault_set(&call->fault, JM_ENOQUEUE, span_of_str("name"), JM_QUEUE_NAME_BYTES,
                          "a name is 1 to %d letters, digits, '_', '-', '.' or ':'",
                          JM_QUEUE_NAME_BYTES);

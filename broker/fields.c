@@ -8,6 +8,7 @@
 #include "lib/mp.h"
 #include "schema/errors.h"
 #include "schema/limits.h"
+#include "schema/name.h"
 
 enum { VALUE_DEPTH = 120 }; /* more than the body was allowed to have */
 
@@ -39,7 +40,7 @@ static int read_name(const struct field *field, const struct mp_token *token, st
 {
     if (token->type != MP_STR)
         return wrong_type(field, "a string", token->type, f);
-    if (!queues_is_name(token->bytes))
+    if (!name_is_valid(token->bytes, JM_QUEUE_NAME_BYTES))
         return fault_set(f, JM_EFIELD, name_of(field), JM_QUEUE_NAME_BYTES,
                          "%s: must be 1 to %d letters, digits, '_', '-', '.' or ':'", field->name,
                          JM_QUEUE_NAME_BYTES);

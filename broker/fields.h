@@ -14,7 +14,7 @@
 #include "lib/span.h"
 
 enum field_type {
-    FIELD_NAME, /* struct span: a name as queues_is_name has it */
+    FIELD_NAME, /* struct span: a name as name_is_valid has it */
     FIELD_U64,  /* uint64_t, min to max */
     FIELD_ANY,  /* struct span: one msgpack value of at most max bytes */
     FIELD_STRS, /* struct span: a msgpack array of at most max str, each 1 to item_max bytes without

@@ -40,7 +40,7 @@ static void put_labelled(struct buf *out, const char *name, const char *label,
                    counters[i].value);
 }
 
-/* Queue names need no escaping: queues_is_name. */
+/* Queue names need no escaping: name_is_valid. */
 static void write_jobs(struct buf *out, const struct queues *qs)
 {
     put_head(out, "jobs", "gauge", "Jobs in the store by queue and state.");

@@ -12,6 +12,7 @@
 #include "schema/errors.h"
 #include "schema/id.h"
 #include "schema/states.h"
+#include "schema/name.h"
 
 enum { VALUE_BYTES = 256, NAME_BYTES = 32 };
 
@@ -134,7 +135,7 @@ static int read_state(struct span value, struct query *q, struct fault *f)
 static int read_name(struct span value, enum query_param param, char *text, struct span *ret_name,
                      struct fault *f)
 {
-    if (!queues_is_name(value))
+    if (!name_is_valid(value, JM_QUEUE_NAME_BYTES))
         return bad(f, param, JM_QUEUE_NAME_BYTES, "1 to 64 letters, digits, '_', '-', '.' or ':'");
     memcpy(text, value.data, value.len);
     *ret_name = span_of(text, value.len);

@@ -20,22 +20,6 @@ void queues_done(struct queues *qs)
     hash_done(&qs->by_name);
 }
 
-static bool is_name_byte(uint8_t c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("_-.:", c) != NULL);
-}
-
-bool queues_is_name(struct span name)
-{
-    if (name.len == 0 || name.len > JM_QUEUE_NAME_BYTES)
-        return false;
-    for (size_t i = 0; i < name.len; i++)
-        if (!is_name_byte(name.data[i]))
-            return false;
-    return true;
-}
-
 struct queue *queues_find(const struct queues *qs, struct span name)
 {
     struct hash_node *node = hash_find(&qs->by_name, hash_of_span(name));

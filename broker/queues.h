@@ -42,10 +42,6 @@ struct queues {
 void queues_init(struct queues *qs);
 void queues_done(struct queues *qs);
 
-/* Whether `name` can name a queue or a task: 1 to JM_QUEUE_NAME_BYTES of letters, digits, '_', '-',
- * '.' and ':'. */
-bool queues_is_name(struct span name);
-
 /* The queue of that name, or NULL. */
 struct queue *queues_find(const struct queues *qs, struct span name);
 

@@ -47,23 +47,6 @@ static void what_is_inserted_is_found_until_it_is_removed(void **state)
     free(all);
 }
 
-static void queue_names_have_an_alphabet_and_a_length(void **state)
-{
-    static const char *const good[] = {"a", "default", "A-Z_0.9:x"};
-    static const char *const bad[] = {"", "a b", "a/b", "{a}", "\xc3\xa4"};
-    char longest[JM_QUEUE_NAME_BYTES + 1];
-
-    (void)state;
-    for (size_t i = 0; i < JM_COUNT_OF(good); i++)
-        assert_true(queues_is_name(span_of_str(good[i])));
-    for (size_t i = 0; i < JM_COUNT_OF(bad); i++)
-        assert_false(queues_is_name(span_of_str(bad[i])));
-    memset(longest, 'x', sizeof(longest));
-    assert_true(queues_is_name(span_of(longest, JM_QUEUE_NAME_BYTES)));
-    assert_false(queues_is_name(span_of(longest, JM_QUEUE_NAME_BYTES + 1)));
-    assert_false(queues_is_name(span_of("a\0b", 3)));
-}
-
 static void a_queue_is_made_once_and_their_number_is_limited(void **state)
 {
     struct queues qs;
@@ -91,7 +74,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_inserted_is_found_until_it_is_removed),
-        cmocka_unit_test(queue_names_have_an_alphabet_and_a_length),
         cmocka_unit_test(a_queue_is_made_once_and_their_number_is_limited),
     };
 
