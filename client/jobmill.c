@@ -1,20 +1,15 @@
 /*
- * How it works: each call builds a target and perhaps a body, `call` sends it and turns whatever
- * comes back into one msgpack value or a remembered failure, and the caller's function reads that.
+ * The functions of jobmill.h that talk to a broker: each builds a target and perhaps a body, and
+ * reads what jobmill_call makes of the answer.
  */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/jobmill.h"
-#include "client/jobmill_error.h"
+#include "client/jobmill_call.h"
 #include "client/jobmill_job.h"
-#include "client/jobmill_value.h"
 #include "client/submission.h"
-#include "client/transport.h"
 #include "lib/clock.h"
-#include "lib/json.h"
-#include "lib/mp.h"
 #include "schema/errors.h"
 #include "schema/limits.h"
 
@@ -26,11 +21,6 @@ enum {
     TARGET_BYTES = 64 << 10,
     WAIT_SLICE_MS = 30000, /* of a long wait, so that a broker that vanished is noticed */
     EARLY_PAUSE_MS = 50,   /* when a broker ends a wait before its time */
-};
-
-struct jobmill {
-    struct transport transport;
-    struct jobmill_failure failure;
 };
 
 const char *jobmill_version(void)
@@ -121,127 +111,6 @@ int jobmill_error_http_status(const struct jobmill *mill)
     return mill->failure.http_status;
 }
 
-/* ---- one call ---- */
-
-static bool is_one_msgpack_value(struct span bytes)
-{
-    struct mp_cursor c;
-    struct span value;
-
-    mp_open(&c, bytes);
-    return mp_skip(&c, JOBMILL_VALUE_DEPTH, &value) && mp_is_at_end(&c);
-}
-
-/* Makes the answer's body msgpack, whichever of the two forms it came in. */
-static bool normalise(struct transport_answer *answer)
-{
-    struct json_limits limits = {.max_depth = JOBMILL_VALUE_DEPTH, .max_members = UINT32_MAX};
-    struct buf msgpack;
-    bool is_json = strcmp(answer->type, "application/json") == 0 ||
-                   strcmp(answer->type, "application/problem+json") == 0;
-
-    if (!is_json)
-        return (strcmp(answer->type, "application/msgpack") == 0 ||
-                strcmp(answer->type, "application/problem+msgpack") == 0) &&
-               is_one_msgpack_value(buf_span(&answer->body));
-    buf_init(&msgpack, SIZE_MAX);
-    if (json_to_msgpack(buf_span(&answer->body), &limits, &msgpack, NULL) != JSON_OK) {
-        buf_done(&msgpack);
-        return false;
-    }
-    buf_done(&answer->body);
-    answer->body = msgpack;
-    return true;
-}
-
-static int fail_transport(struct jobmill *mill, int error)
-{
-    return jobmill_error_set(&mill->failure, error, "%s%s%s", errors_title(error),
-                             mill->transport.error[0] != '\0' ? ": " : "", mill->transport.error);
-}
-
-/* What the answer says: success with a value in answer->body (or without, for 204), or a failure.
- */
-static int judge_answer(struct jobmill *mill, struct transport_answer *answer)
-{
-    struct jobmill_failure *failure = &mill->failure;
-    int status = (int)answer->status;
-    int error;
-
-    if (status == 204)
-        return 0;
-    if (!normalise(answer)) {
-        error = jobmill_error_set(failure, JM_EANSWER,
-                                  "the answer (HTTP %d, %zu bytes of \"%s\") is not a jobmill "
-                                  "broker's",
-                                  status, answer->body.len, answer->type);
-        failure->http_status = status;
-        return error;
-    }
-    if (status >= 200 && status < 300)
-        return 0;
-    return jobmill_error_set_problem(failure, status, buf_span(&answer->body));
-}
-
-/* Sends and takes the answer; on success the caller ends it with transport_answer_done. The target
- * is used up. */
-static int call(struct jobmill *mill, const char *method, struct buf *target,
-                const struct transport_request *more, struct transport_answer *ret_answer)
-{
-    struct transport_request request = more != NULL ? *more : (struct transport_request){0};
-    int error;
-
-    jobmill_error_clear(&mill->failure);
-    transport_answer_init(ret_answer);
-    buf_put_u8(target, 0);
-    if (buf_has_failed(target)) {
-        error = jobmill_error_set(&mill->failure, JM_ELIMIT, "the arguments are too long");
-    } else {
-        request.method = method;
-        request.target = (const char *)target->data;
-        error = transport_perform(&mill->transport, &request, ret_answer);
-        error = error != 0 ? fail_transport(mill, error) : judge_answer(mill, ret_answer);
-    }
-    buf_done(target);
-    if (error != 0)
-        transport_answer_done(ret_answer);
-    return error;
-}
-
-/* As call, and makes the answer a job. */
-static int call_for_job(struct jobmill *mill, const char *method, struct buf *target,
-                        const struct transport_request *more, struct jobmill_job **ret_job)
-{
-    struct transport_answer answer;
-    int error = call(mill, method, target, more, &answer);
-
-    if (error != 0)
-        return error;
-    error = jobmill_job_parse(buf_span(&answer.body), answer.body.data, ret_job);
-    if (error == 0)
-        return 0;
-    transport_answer_done(&answer);
-    return jobmill_error_set(&mill->failure, error, "%s: not a job", errors_title(error));
-}
-
-static int call_for_value(struct jobmill *mill, struct buf *target,
-                          struct jobmill_value **ret_value)
-{
-    struct transport_answer answer;
-    struct jobmill_value *value;
-    int error = call(mill, "GET", target, NULL, &answer);
-
-    if (error != 0)
-        return error;
-    value = jobmill_value_new(buf_span(&answer.body), answer.body.data);
-    if (value == NULL) {
-        transport_answer_done(&answer);
-        return jobmill_error_set(&mill->failure, JM_ENOMEM, "out of memory");
-    }
-    *ret_value = value;
-    return 0;
-}
-
 /* ---- targets ---- */
 
 static void start_target(struct buf *target, const char *path)
@@ -312,12 +181,13 @@ int jobmill_submit(struct jobmill *mill, const struct jobmill_submit_options *op
         first_ms = clamp_wait(own.wait_ms, JM_WAIT_LIMIT_S * 1000);
         start_target(&target, "/v1/jobs");
         submission_put_wait(&target, '?', first_ms);
-        error = call_for_job(mill, "POST", &target,
-                             &(struct transport_request){.body = buf_span(&body),
-                                                         .has_body = true,
-                                                         .idempotency_key = own.idempotency_key,
-                                                         .wait_ms = first_ms},
-                             &job);
+        error =
+            jobmill_call_for_job(mill, "POST", &target,
+                                 &(struct transport_request){.body = buf_span(&body),
+                                                             .has_body = true,
+                                                             .idempotency_key = own.idempotency_key,
+                                                             .wait_ms = first_ms},
+                                 &job);
     }
     buf_done(&body);
     if (error != 0)
@@ -339,8 +209,8 @@ static int get(struct jobmill *mill, const char *id, int64_t wait_ms, struct job
     if (error != 0)
         return error;
     submission_put_wait(&target, '?', wait_ms);
-    return call_for_job(mill, "GET", &target, &(struct transport_request){.wait_ms = wait_ms},
-                        ret_job);
+    return jobmill_call_for_job(mill, "GET", &target,
+                                &(struct transport_request){.wait_ms = wait_ms}, ret_job);
 }
 
 int jobmill_get(struct jobmill *mill, const char *id, struct jobmill_job **ret_job)
@@ -380,7 +250,7 @@ int jobmill_cancel(struct jobmill *mill, const char *id, struct jobmill_job **re
     struct buf target;
     int error = start_job_target(mill, id, "/cancel", &target);
 
-    return error != 0 ? error : call_for_job(mill, "POST", &target, NULL, ret_job);
+    return error != 0 ? error : jobmill_call_for_job(mill, "POST", &target, NULL, ret_job);
 }
 
 int jobmill_delete(struct jobmill *mill, const char *id)
@@ -390,7 +260,7 @@ int jobmill_delete(struct jobmill *mill, const char *id)
     int error = start_job_target(mill, id, "", &target);
 
     if (error == 0)
-        error = call(mill, "DELETE", &target, NULL, &answer);
+        error = jobmill_call(mill, "DELETE", &target, NULL, &answer);
     if (error == 0)
         transport_answer_done(&answer);
     return error;
@@ -401,7 +271,7 @@ int jobmill_result(struct jobmill *mill, const char *id, struct jobmill_value **
     struct buf target;
     int error = start_job_target(mill, id, "/result", &target);
 
-    return error != 0 ? error : call_for_value(mill, &target, ret_value);
+    return error != 0 ? error : jobmill_call_for_value(mill, &target, ret_value);
 }
 
 int jobmill_list(struct jobmill *mill, const struct jobmill_list_options *options,
@@ -423,7 +293,7 @@ int jobmill_list(struct jobmill *mill, const struct jobmill_list_options *option
     add_parameter(&target, &separator, "cursor", own.cursor);
     if (own.limit > 0)
         buf_printf(&target, "%climit=%u", separator, own.limit);
-    error = call(mill, "GET", &target, NULL, &answer);
+    error = jobmill_call(mill, "GET", &target, NULL, &answer);
     if (error != 0)
         return error;
     error = jobmill_page_parse(buf_span(&answer.body), answer.body.data, ret_page);
@@ -438,7 +308,7 @@ static int get_value(struct jobmill *mill, const char *path, struct jobmill_valu
     struct buf target;
 
     start_target(&target, path);
-    return call_for_value(mill, &target, ret_value);
+    return jobmill_call_for_value(mill, &target, ret_value);
 }
 
 int jobmill_queues(struct jobmill *mill, struct jobmill_value **ret_value)

@@ -210,15 +210,15 @@ JOBMILL_API int jobmill_job_is_finished(const struct jobmill_job *job);
  * "unknown"; else NULL. */
 JOBMILL_API const char *jobmill_job_stopped(const struct jobmill_job *job);
 
-/* RFC 3339 in UTC; NULL: not yet. */
+/* RFC 3339 in UTC; NULL: not (known) yet. */
 JOBMILL_API const char *jobmill_job_created_at(const struct jobmill_job *job);
-JOBMILL_API const char *jobmill_job_started_at(const struct jobmill_job *job);
+JOBMILL_API const char *jobmill_job_begun_at(const struct jobmill_job *job);
 JOBMILL_API const char *jobmill_job_finished_at(const struct jobmill_job *job);
 
-/* −1: not known (yet). */
+/* −1: not known (yet). run_us: how long the last attempt ran. */
 JOBMILL_API int64_t jobmill_job_attempt(const struct jobmill_job *job);
 JOBMILL_API int64_t jobmill_job_max_attempts(const struct jobmill_job *job);
-JOBMILL_API int64_t jobmill_job_run_ms(const struct jobmill_job *job);
+JOBMILL_API int64_t jobmill_job_run_us(const struct jobmill_job *job);
 
 /* Why the job failed; NULL if it did not. */
 JOBMILL_API const char *jobmill_job_error_code(const struct jobmill_job *job);

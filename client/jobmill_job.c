@@ -21,13 +21,13 @@ struct jobmill_job {
     char *state_name;
     char *stopped;
     char *created_at;
-    char *started_at;
+    char *begun_at;
     char *finished_at;
     char *error_code;
     char *error_message;
     int64_t attempt;
     int64_t max_attempts;
-    int64_t run_ms;
+    int64_t run_us;
 };
 
 enum kind { TEXT, NUMBER, VALUE, ERROR_MAP };
@@ -45,11 +45,11 @@ static const struct member job_members[] = {
     {"state", TEXT, offsetof(struct jobmill_job, state_name)},
     {"stopped", TEXT, offsetof(struct jobmill_job, stopped)},
     {"created_at", TEXT, offsetof(struct jobmill_job, created_at)},
-    {"started_at", TEXT, offsetof(struct jobmill_job, started_at)},
+    {"begun_at", TEXT, offsetof(struct jobmill_job, begun_at)},
     {"finished_at", TEXT, offsetof(struct jobmill_job, finished_at)},
     {"attempt", NUMBER, offsetof(struct jobmill_job, attempt)},
     {"max_attempts", NUMBER, offsetof(struct jobmill_job, max_attempts)},
-    {"run_ms", NUMBER, offsetof(struct jobmill_job, run_ms)},
+    {"run_us", NUMBER, offsetof(struct jobmill_job, run_us)},
     {"args", VALUE, offsetof(struct jobmill_job, args)},
     {"result", VALUE, offsetof(struct jobmill_job, result)},
     {"error", ERROR_MAP, 0},
@@ -163,7 +163,7 @@ int jobmill_job_parse(struct span msgpack, void *owned, struct jobmill_job **ret
 
     if (job == NULL)
         return JM_ENOMEM;
-    job->attempt = job->max_attempts = job->run_ms = -1;
+    job->attempt = job->max_attempts = job->run_us = -1;
     job->whole = jobmill_value_new(msgpack, NULL);
     if (job->whole == NULL)
         goto fail;
@@ -253,9 +253,9 @@ const char *jobmill_job_created_at(const struct jobmill_job *job)
     return job->created_at;
 }
 
-const char *jobmill_job_started_at(const struct jobmill_job *job)
+const char *jobmill_job_begun_at(const struct jobmill_job *job)
 {
-    return job->started_at;
+    return job->begun_at;
 }
 
 const char *jobmill_job_finished_at(const struct jobmill_job *job)
@@ -273,9 +273,9 @@ int64_t jobmill_job_max_attempts(const struct jobmill_job *job)
     return job->max_attempts;
 }
 
-int64_t jobmill_job_run_ms(const struct jobmill_job *job)
+int64_t jobmill_job_run_us(const struct jobmill_job *job)
 {
-    return job->run_ms;
+    return job->run_us;
 }
 
 const char *jobmill_job_error_code(const struct jobmill_job *job)

@@ -20,7 +20,7 @@
 #define JOB(state) "{\"id\":\"01\",\"task\":\"fib\",\"queue\":\"default\",\"state\":\"" state "\""
 #define QUEUED JOB("queued") "}"
 #define RUNNING JOB("running") ",\"attempt\":1}"
-#define SUCCEEDED JOB("succeeded") ",\"attempt\":2,\"run_ms\":7,\"result\":{\"n\":[1,2.5]}}"
+#define SUCCEEDED JOB("succeeded") ",\"attempt\":2,\"run_us\":7,\"result\":{\"n\":[1,2.5]}}"
 #define ANSWER(code, text)                                                  \
     {                                                                       \
         .kind = SCRIPTED_ANSWER, .status = code, .type = JSON, .body = text \
@@ -109,7 +109,7 @@ static void a_submit_sends_what_was_asked_and_reads_the_job(void **state)
     assert_int_equal(jobmill_job_state(job), JOBMILL_SUCCEEDED);
     assert_int_equal(jobmill_job_is_finished(job), 1);
     assert_int_equal(jobmill_job_attempt(job), 2);
-    assert_int_equal(jobmill_job_run_ms(job), 7);
+    assert_int_equal(jobmill_job_run_us(job), 7);
     assert_int_equal(jobmill_job_max_attempts(job), -1);
     assert_null(jobmill_job_error_code(job));
     assert_null(jobmill_job_args(job));
