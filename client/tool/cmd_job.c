@@ -46,38 +46,43 @@ static int print_job(struct jobmill_job *job, bool is_json)
     return TOOL_OK;
 }
 
+static void print_stderr_tail(struct span tail)
+{
+    struct buf text;
+
+    buf_init(&text, SIZE_MAX);
+    while (tail.len > 0) {
+        const uint8_t *end = memchr(tail.data, '\n', tail.len);
+        size_t len = end != NULL ? (size_t)(end - tail.data) : tail.len;
+
+        buf_put_str(&text, "  ");
+        table_put_clean(&text, span_of(tail.data, len));
+        buf_put_u8(&text, '\n');
+        len += end != NULL;
+        tail = span_of(tail.data + len, tail.len - len);
+    }
+    fwrite(text.data, 1, text.len, stderr);
+    buf_done(&text);
+}
+
 /* "jobmill: ID failed: message (code)" and the tail of stderr, if the job left one. */
 static void tell_failure(struct jobmill_job *job)
 {
     const char *message = jobmill_job_error_message(job);
     const char *code = jobmill_job_error_code(job);
-    struct span error, tail, bytes;
+    struct span tail, text;
     struct mp_cursor c;
-    struct buf text;
 
-    buf_init(&text, SIZE_MAX);
-    if (message != NULL)
-        table_put_clean(&text, span_of_str(message));
-    tool_say(0, "%s %s%s%.*s%s%s%s", jobmill_job_id(job), jobmill_job_state_name(job),
-             text.len > 0 ? ": " : "", (int)text.len, (const char *)text.data,
-             code != NULL ? " (" : "", code != NULL ? code : "", code != NULL ? ")" : "");
-    buf_clear(&text);
-    if (field_find(field_of_value(jobmill_job_value(job)), "error", &error) &&
-        field_find(error, "stderr", &tail)) {
-        mp_open(&c, tail);
-        if (mp_next_str(&c, &bytes) && bytes.len > 0)
-            for (const uint8_t *at = bytes.data, *end = at + bytes.len; at < end;) {
-                const uint8_t *stop = memchr(at, '\n', (size_t)(end - at));
-                size_t len = (size_t)((stop != NULL ? stop : end) - at);
-
-                buf_put_str(&text, "  ");
-                table_put_clean(&text, span_of(at, len));
-                buf_put_u8(&text, '\n');
-                at += len + 1;
-            }
-    }
-    fwrite(text.data, 1, text.len, stderr);
-    buf_done(&text);
+    if (code != NULL && message != NULL)
+        tool_say(0, "%s %s: %s (%s)", jobmill_job_id(job), jobmill_job_state_name(job), message,
+                 code);
+    else
+        tool_say(0, "%s %s", jobmill_job_id(job), jobmill_job_state_name(job));
+    if (!field_find_path(field_of_value(jobmill_job_value(job)), "error.stderr", &tail))
+        return;
+    mp_open(&c, tail);
+    if (mp_next_str(&c, &text) && text.len > 0)
+        print_stderr_tail(text);
 }
 
 static int exit_for(const struct jobmill_job *job)

@@ -2,6 +2,7 @@
  * Each list is an answer {"NAME": [{…}, …]}; a table says which members become columns.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "client/tool/cmd_list.h"
 #include "client/tool/field.h"
@@ -9,7 +10,7 @@
 #include "client/tool/tool.h"
 #include "schema/limits.h"
 
-enum { CELL_BYTES = 60 }; /* a longer one is cut */
+enum { CELL_BYTES = 60 }; /* a longer one is cut, unless it stands at the end of the line */
 
 struct shape {
     const char *name;                        /* of the array in the answer */
@@ -19,50 +20,84 @@ struct shape {
 
 static const struct shape jobs_shape = {
     "jobs",
-    {"ID", "STATE", "TASK", "QUEUE", ">TRY", ">RAN MS", "CREATED", NULL},
-    {"id", "state", "task", "queue", "attempt", "run_ms", "created_at"}};
+    {"ID", "STATE", "TASK", "QUEUE", ">TRY", ">RAN", "CREATED", NULL},
+    {"id", "state", "task", "queue", "attempt", "run_us", "created_at"}};
 
-static const struct shape queues_shape = {
-    "queues",
-    {"QUEUE", ">SCHEDULED", ">QUEUED", ">RUNNING", ">SUCCEEDED", ">FAILED", ">CANCELLED",
-     ">EXPIRED", NULL},
-    {"name", "scheduled", "queued", "running", "succeeded", "failed", "cancelled", "expired"}};
+static const struct shape queues_shape = {"queues",
+                                          {"QUEUE", ">SCHEDULED", ">QUEUED", ">RUNNING",
+                                           ">SUCCEEDED", ">FAILED", ">CANCELLED", ">EXPIRED", NULL},
+                                          {"name", "jobs.scheduled", "jobs.queued", "jobs.running",
+                                           "jobs.succeeded", "jobs.failed", "jobs.cancelled",
+                                           "jobs.expired"}};
 
 static const struct shape workers_shape = {
     "workers",
-    {"WORKER", "HOST", ">PID", "STATE", ">SLOTS", ">RUNNING", "QUEUES", "TASKS", NULL},
-    {"id", "hostname", "pid", "state", "slots", "running", "queues", "tasks"}};
+    {"WORKER", "HOST", ">PID", ">SLOTS", ">HOLDS", ">SILENT", "DRAINS", "QUEUES", "TASKS", NULL},
+    {"id", "hostname", "pid", "slots", "holds", "silent_ms", "is_draining", "queues", "tasks"}};
 
 static const struct shape tasks_shape = {"tasks",
                                          {"TASK", "KIND", ">WORKERS", "WHAT IT DOES", NULL},
                                          {"name", "kind", "workers", "doc"}};
 
-/* `running` is a list of jobs, shown as how many; so is an empty one. */
-static void add_cell(struct table *table, const struct shape *shape, size_t column, struct span row,
-                     struct buf *cell)
+/* A time, by the unit in its member's name, in the unit that people like. */
+static bool put_time(struct buf *out, const char *member, struct span value)
 {
-    struct span value;
+    size_t len = strlen(member);
+    bool is_us = len > 3 && strcmp(member + len - 3, "_us") == 0;
+    bool is_ms = len > 3 && strcmp(member + len - 3, "_ms") == 0;
+    struct mp_cursor c;
+    uint64_t us;
+
+    mp_open(&c, value);
+    if ((!is_us && !is_ms) || !mp_next_uint(&c, UINT64_MAX / 1000, &us))
+        return false;
+    us *= is_ms ? 1000 : 1;
+    if (us < 1000)
+        buf_printf(out, "%llu µs", (unsigned long long)us);
+    else if (us < 1000000)
+        buf_printf(out, "%.1f ms", (double)us / 1e3);
+    else
+        buf_printf(out, "%.2f s", (double)us / 1e6);
+    return true;
+}
+
+static void put_cell(struct buf *out, const char *member, bool is_number, struct span value)
+{
     struct mp_cursor c;
     uint32_t count;
 
-    buf_clear(cell);
-    if (field_find(row, shape->members[column], &value)) {
-        mp_open(&c, value);
-        if (shape->headings[column][0] == '>' && mp_next_array(&c, &count))
-            buf_printf(cell, "%u", count);
-        else
-            field_put(cell, value);
-    } else {
-        buf_put_u8(cell, '-');
-    }
-    if (cell->len > CELL_BYTES) {
-        size_t len = CELL_BYTES - 3;
+    mp_open(&c, value);
+    if (is_number && mp_next_array(&c, &count))
+        buf_printf(out, "%u", count);
+    else if (!put_time(out, member, value))
+        field_put(out, value);
+}
 
-        while ((cell->data[len] & 0xC0) == 0x80)
-            len--; /* not in the middle of a character */
-        buf_truncate(cell, len);
-        buf_put_str(cell, "…");
-    }
+static void cut(struct buf *cell)
+{
+    size_t len = CELL_BYTES - 3;
+
+    if (cell->len <= CELL_BYTES)
+        return;
+    while ((cell->data[len] & 0xC0) == 0x80)
+        len--; /* not in the middle of a character */
+    buf_truncate(cell, len);
+    buf_put_str(cell, "…");
+}
+
+static void add_cell(struct table *table, const struct shape *shape, size_t column, struct span row,
+                     struct buf *cell)
+{
+    const char *member = shape->members[column];
+    struct span value;
+
+    buf_clear(cell);
+    if (field_find_path(row, member, &value))
+        put_cell(cell, member, shape->headings[column][0] == '>', value);
+    else
+        buf_put_u8(cell, '-');
+    if (column + 1 < table->columns)
+        cut(cell);
     table_add(table, buf_span(cell));
 }
 
@@ -217,7 +252,7 @@ static int take_pages(struct jobmill *mill, const struct jobs_conf *conf, struct
     if (exit == TOOL_OK && !conf->tool.is_json)
         exit = print_table(table);
     if (exit == TOOL_OK && !conf->tool.is_json && cursor[0] != '\0')
-        fprintf(stderr, "more with --cursor %s, or --all\n", cursor);
+        tool_say(0, "there are more, with --cursor %s or --all", cursor);
     return exit;
 }
 

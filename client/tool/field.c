@@ -1,5 +1,9 @@
+#include <assert.h>
+#include <string.h>
+
 #include "client/tool/field.h"
 #include "client/tool/table.h"
+#include "client/tool/tool.h"
 #include "lib/json.h"
 
 struct span field_of_value(const struct jobmill_value *value)
@@ -19,6 +23,26 @@ bool field_open_map(struct span map, struct mp_cursor *ret_cursor, uint32_t *ret
 bool field_next(struct mp_cursor *c, struct span *ret_name, struct span *ret_value)
 {
     return mp_next_str(c, ret_name) && mp_skip(c, FIELD_DEPTH, ret_value);
+}
+
+bool field_find_path(struct span map, const char *path, struct span *ret_value)
+{
+    char name[64];
+
+    for (;;) {
+        size_t len = strcspn(path, ".");
+
+        assert(len < sizeof(name));
+        memcpy(name, path, len);
+        name[len] = '\0';
+        if (!field_find(map, name, &map))
+            return false;
+        if (path[len] == '\0')
+            break;
+        path += len + 1;
+    }
+    *ret_value = map;
+    return true;
 }
 
 bool field_find(struct span map, const char *name, struct span *ret_value)
@@ -55,6 +79,20 @@ static void put_list(struct buf *out, struct mp_cursor *c, uint32_t count)
         buf_put_u8(out, '-');
 }
 
+static void put_json(struct buf *out, struct span value)
+{
+    struct buf json;
+
+    buf_init(&json, SIZE_MAX);
+    if (json_from_msgpack(value, &json, NULL) == JSON_OK) {
+        buf_put_u8(&json, 0);
+        tool_put_json(out, (const char *)json.data);
+    } else {
+        buf_put_u8(out, '?');
+    }
+    buf_done(&json);
+}
+
 void field_put(struct buf *out, struct span value)
 {
     struct mp_cursor c;
@@ -69,6 +107,6 @@ void field_put(struct buf *out, struct span value)
         table_put_clean(out, token.bytes);
     else if (token.type == MP_ARRAY)
         put_list(out, &c, token.count);
-    else if (json_from_msgpack(value, out, NULL) != JSON_OK)
-        buf_put_u8(out, '?');
+    else
+        put_json(out, value);
 }

@@ -20,6 +20,9 @@ struct span field_of_value(const struct jobmill_value *value);
 /* The member's value; false if `map` is no map or has no such member. */
 bool field_find(struct span map, const char *name, struct span *ret_value) JM_MUST_CHECK;
 
+/* The same along "member.member". */
+bool field_find_path(struct span map, const char *path, struct span *ret_value) JM_MUST_CHECK;
+
 /* Walks a map: opens it, then gives pair after pair. */
 bool field_open_map(struct span map, struct mp_cursor *ret_cursor,
                     uint32_t *ret_count) JM_MUST_CHECK;

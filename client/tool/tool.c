@@ -1,7 +1,8 @@
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
+#include "client/tool/table.h"
 #include "client/tool/tool.h"
 
 int tool_read_options(int argc, char **argv, const struct opt *opts, size_t opt_count,
@@ -78,24 +79,53 @@ int tool_fail(const struct jobmill *mill, int error)
 
 int tool_say(int exit, const char *fmt, ...)
 {
+    struct buf line;
+    char *text = NULL;
     va_list args;
 
-    fputs("jobmill: ", stderr);
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    if (vasprintf(&text, fmt, args) < 0)
+        text = NULL;
     va_end(args);
-    fputc('\n', stderr);
+    buf_init(&line, SIZE_MAX);
+    buf_put_str(&line, "jobmill: ");
+    table_put_clean(&line, span_of_str(text != NULL ? text : "out of memory"));
+    fprintf(stderr, "%.*s\n", (int)line.len, (const char *)line.data);
+    buf_done(&line);
+    free(text);
     return exit;
+}
+
+/* DEL and the C1 controls, which JSON allows in a string as they are and terminals obey, as
+ * escapes: the same text for whoever parses it. */
+void tool_put_json(struct buf *out, const char *json)
+{
+    for (const unsigned char *at = (const unsigned char *)json; *at != '\0'; at++) {
+        bool is_c1 = at[0] == 0xC2 && at[1] < 0xA0;
+
+        at += is_c1;
+        if (is_c1 || *at == 0x7f)
+            buf_printf(out, "\\u%04x", *at);
+        else
+            buf_put_u8(out, *at);
+    }
 }
 
 int tool_print_json(struct jobmill_value *value)
 {
     const char *json = jobmill_value_json(value);
+    struct buf text;
+    int exit = TOOL_OK;
 
-    if (json == NULL)
-        return tool_say(TOOL_FAILED, "out of memory");
-    puts(json);
-    return TOOL_OK;
+    buf_init(&text, SIZE_MAX);
+    if (json != NULL)
+        tool_put_json(&text, json);
+    if (json == NULL || buf_has_failed(&text))
+        exit = tool_say(TOOL_FAILED, "out of memory");
+    else
+        printf("%.*s\n", (int)text.len, (const char *)text.data);
+    buf_done(&text);
+    return exit;
 }
 
 int tool_end(int exit)

@@ -70,10 +70,13 @@ int tool_open(const struct tool_conf *conf, struct jobmill **ret_mill) JM_MUST_C
 /* Tells the last failure of the handle on stderr; returns the exit code for it. */
 int tool_fail(const struct jobmill *mill, int error);
 
-/* One sentence on stderr; returns `exit`. */
+/* One sentence on stderr, where what could steer a terminal is '?'; returns `exit`. */
 int tool_say(int exit, const char *fmt, ...) JM_PRINTF(2, 3);
 
-/* Prints the value as one line of JSON. */
+/* Appends JSON in a form that can't steer a terminal. */
+void tool_put_json(struct buf *out, const char *json);
+
+/* Prints the value as one such line. Returns a tool_exit. */
 int tool_print_json(struct jobmill_value *value);
 
 /* Flushes stdout; what could not be written makes a success a TOOL_FAILED. */

@@ -26,14 +26,13 @@
 #include "client/tool/part.h"
 #include "client/tool/tool.h"
 #include "client/tool/up.h"
+#include "client/tool/up_parts.h"
 #include "client/tool/up_place.h"
 #include "client/tool/up_ready.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/notify.h"
 #include "schema/limits.h"
-
-enum { REDIS, BROKER, WORKER, PARTS };
 
 enum {
     START_MS = 60000,     /* a part has this long to become ready: a broker may have to recover */
@@ -42,25 +41,14 @@ enum {
     LONGEST_PAUSE_MS = 2000,
     DEATHS = 5, /* so many in this time are too many */
     DEATHS_MS = 30000,
+    ORPHAN_MS = 2000,
     STOP_MS = 10000, /* for broker and Redis; for the worker on top of its grace */
-};
-
-struct up_conf {
-    const char *data;
-    const char *listen;
-    const char *queues;
-    const char *tasks_dir;
-    const char *file_root;
-    uint64_t slots; /* 0: the worker's own default */
-    uint64_t drain_grace_ms;
-    bool has_test_tasks;
 };
 
 struct up {
     struct up_conf conf;
     struct up_place place;
-    struct part parts[PARTS];
-    size_t listen_arg; /* of the broker */
+    struct part parts[UP_PARTS];
     int signal_fd;
     int notify_fd;
     char notify_name[UP_READY_NAME_BYTES];
@@ -86,7 +74,8 @@ static const struct opt opts[] = {
                 "unix:PATH."),
     ROW("slots", slots, OPT_U64, .min = 1, .max = JM_SLOTS,
         .help = "Jobs that run at the same time; one per processor unless told."),
-    ROW("queues", queues, OPT_STR, .value = "NAME,…", .help = "The queues that the worker serves."),
+    ROW("queues", queues, OPT_STR, .value = "NAME,…",
+        .help = "The queues that the worker serves; `default` alone unless told."),
     ROW("tasks-dir", tasks_dir, OPT_STR, .value = "DIR",
         .help = "Executables that are tasks by their file names."),
     ROW("file-root", file_root, OPT_STR, .fallback = ".", .value = "DIR",
@@ -103,91 +92,6 @@ static uint64_t now_ms(void)
     return clock_mono_ms(clock_real());
 }
 
-/* ---- the programs and their arguments ---- */
-
-static bool is_in_path(const char *name)
-{
-    const char *path = getenv("PATH");
-    char file[PATH_MAX];
-
-    while (path != NULL && *path != '\0') {
-        int len = (int)strcspn(path, ":");
-
-        if (snprintf(file, sizeof(file), "%.*s/%s", len, path, name) < (int)sizeof(file) &&
-            access(file, X_OK) == 0)
-            return true;
-        path += len + (path[len] == ':');
-    }
-    return false;
-}
-
-/* Valkey is Redis by another name; some distributions have only the one. NULL: neither is there. */
-static const char *redis_program(void)
-{
-    if (is_in_path("redis-server"))
-        return "redis-server";
-    return is_in_path("valkey-server") ? "valkey-server" : NULL;
-}
-
-static void describe_redis(struct up *up)
-{
-    static const char *const settings[] = {"--port",       "0",      "--save",      "",
-                                           "--appendonly", "no",     "--daemonize", "no",
-                                           "--loglevel",   "warning"};
-    struct part *part = &up->parts[REDIS];
-
-    part_init(part, "redis");
-    part_add_arg(part, "%s", redis_program());
-    for (size_t i = 0; i < JM_COUNT_OF(settings); i++)
-        part_add_arg(part, "%s", settings[i]);
-    part_add_arg(part, "--maxmemory-policy");
-    part_add_arg(part, "noeviction");
-    part_add_arg(part, "--unixsocketperm");
-    part_add_arg(part, "700");
-    part_add_arg(part, "--unixsocket");
-    part_add_arg(part, "%s", up->place.socket);
-    part_add_arg(part, "--dir");
-    part_add_arg(part, "%s", up->place.data);
-    /* Its banner and its advice about persistence are of no use on the terminal. */
-    part_add_arg(part, "--logfile");
-    part_add_arg(part, "%s/redis.log", up->place.data);
-}
-
-static void describe_broker(struct up *up)
-{
-    struct part *part = &up->parts[BROKER];
-    char program[PATH_MAX];
-
-    part_init(part, "broker");
-    up_place_find_program("jobmill-broker", program);
-    part_add_arg(part, "%s", program);
-    part_add_arg(part, "--db=%s/jobmill.db", up->place.data);
-    part_add_arg(part, "--redis=unix:%s", up->place.socket);
-    up->listen_arg = part->arg_count;
-    part_add_arg(part, "--listen=%s", up->conf.listen);
-}
-
-static void describe_worker(struct up *up)
-{
-    struct part *part = &up->parts[WORKER];
-    char program[PATH_MAX];
-
-    part_init(part, "worker");
-    up_place_find_program("jobmill-worker", program);
-    part_add_arg(part, "%s", program);
-    part_add_arg(part, "--redis=unix:%s", up->place.socket);
-    part_add_arg(part, "--file-root=%s", up->conf.file_root);
-    part_add_arg(part, "--drain-grace=%" PRIu64 "ms", up->conf.drain_grace_ms);
-    if (up->conf.slots > 0)
-        part_add_arg(part, "--slots=%" PRIu64, up->conf.slots);
-    if (up->conf.queues != NULL)
-        part_add_arg(part, "--queues=%s", up->conf.queues);
-    if (up->conf.tasks_dir != NULL)
-        part_add_arg(part, "--tasks-dir=%s", up->conf.tasks_dir);
-    if (up->conf.has_test_tasks)
-        part_add_arg(part, "--test-tasks");
-}
-
 /* ---- policy ---- */
 
 static void request_stop(struct up *up, int exit)
@@ -199,7 +103,7 @@ static void request_stop(struct up *up, int exit)
 
 static void start_part(struct up *up, struct part *part)
 {
-    const char *notify = part == &up->parts[REDIS] ? NULL : up->notify_name;
+    const char *notify = part == &up->parts[UP_REDIS] ? NULL : up->notify_name;
     int error = part_start(part, notify, now_ms() + START_MS);
 
     if (error == 0)
@@ -239,8 +143,8 @@ static void bury(struct up *up, struct part *part, int status)
     part->deaths++;
     if (!part->was_ready && WIFEXITED(status)) {
         log_error("the %s %s before it was ready; see %s", part->name, end,
-                  part == &up->parts[REDIS] ? "redis.log in the data directory"
-                                            : "its last lines above");
+                  part == &up->parts[UP_REDIS] ? "redis.log in the data directory"
+                                               : "its last lines above");
         request_stop(up, TOOL_BAD_END);
     } else if (has_died_too_often(up)) {
         log_error("the %s %s; %d deaths within %d s are too many, giving up", part->name, end,
@@ -256,11 +160,11 @@ static void bury(struct up *up, struct part *part, int status)
 
 static void step_part(struct up *up, struct part *part)
 {
-    bool is_redis = part == &up->parts[REDIS];
+    bool is_redis = part == &up->parts[UP_REDIS];
 
     switch (part->state) {
     case PART_IDLE:
-        if (is_redis || up->parts[REDIS].was_ready)
+        if (is_redis || up->parts[UP_REDIS].was_ready)
             start_part(up, part);
         break;
     case PART_PAUSED:
@@ -284,12 +188,12 @@ static void step_part(struct up *up, struct part *part)
 /* Stops one part after the other. Returns true when none is left. */
 static bool step_stop(struct up *up)
 {
-    static const int order[PARTS] = {WORKER, BROKER, REDIS};
+    static const int order[UP_PARTS] = {UP_WORKER, UP_BROKER, UP_REDIS};
     bool is_hurried = up->stop_requests > 1, is_empty = true;
 
-    for (size_t i = 0; i < PARTS; i++) {
+    for (size_t i = 0; i < UP_PARTS; i++) {
         struct part *part = &up->parts[order[i]];
-        uint64_t patience = STOP_MS + (order[i] == WORKER ? up->conf.drain_grace_ms : 0);
+        uint64_t patience = STOP_MS + (order[i] == UP_WORKER ? up->conf.drain_grace_ms : 0);
 
         if (part->pid == 0)
             continue;
@@ -311,7 +215,7 @@ static bool step_stop(struct up *up)
 
 static void announce(struct up *up)
 {
-    for (size_t i = 0; i < PARTS; i++)
+    for (size_t i = 0; i < UP_PARTS; i++)
         if (up->parts[i].state != PART_READY)
             return;
     up->is_announced = true;
@@ -324,7 +228,7 @@ static void announce(struct up *up)
 /* Returns false when all is over. */
 static bool up_step(struct up *up)
 {
-    for (size_t i = 0; i < PARTS && !up->is_stopping; i++)
+    for (size_t i = 0; i < UP_PARTS && !up->is_stopping; i++)
         step_part(up, &up->parts[i]);
     if (!up->is_stopping && !up->is_announced)
         announce(up);
@@ -348,12 +252,32 @@ static void kill_orphans(struct up *up)
     while (fscanf(file, "%d", &pid) == 1) {
         bool is_part = false;
 
-        for (size_t i = 0; i < PARTS; i++)
+        for (size_t i = 0; i < UP_PARTS; i++)
             is_part = is_part || up->parts[i].pid == pid;
         if (!is_part)
             (void)kill(pid, SIGKILL);
     }
     fclose(file);
+}
+
+/* When all parts have ended: the orphans are killed and waited for (one of them may leave another),
+ * so that nobody finds a process of ours after our own end. */
+static void end_orphans(struct up *up)
+{
+    struct pollfd fd = {.fd = up->signal_fd, .events = POLLIN};
+    struct signalfd_siginfo info;
+    uint64_t end_ms = now_ms() + ORPHAN_MS;
+    pid_t pid;
+
+    for (;;) {
+        kill_orphans(up);
+        while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+            ;
+        if (pid < 0 || now_ms() >= end_ms)
+            return;
+        if (poll(&fd, 1, PROBE_MS) > 0)
+            (void)!read(up->signal_fd, &info, sizeof(info));
+    }
 }
 
 static void on_part_end(struct up *up, struct part *part, int status)
@@ -376,10 +300,10 @@ static void reap(struct up *up)
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        for (size_t i = 0; i < PARTS; i++)
+        for (size_t i = 0; i < UP_PARTS; i++)
             if (up->parts[i].pid == pid)
                 on_part_end(up, &up->parts[i], status);
-    if (up->parts[WORKER].pid == 0)
+    if (up->parts[UP_WORKER].pid == 0)
         kill_orphans(up);
 }
 
@@ -398,13 +322,10 @@ static void on_signals(struct up *up)
     }
 }
 
-/* The address that a port 0 became is kept for the next start of the broker. */
 static void on_broker_address(struct up *up, const char *address)
 {
-    bool is_tcp = strncmp(address, "http://", 7) == 0;
-
     snprintf(up->address, sizeof(up->address), "%s", address);
-    part_set_arg(&up->parts[BROKER], up->listen_arg, "--listen=%s", address + (is_tcp ? 7 : 0));
+    up_parts_set_address(up->parts, address);
 }
 
 static void on_notifications(struct up *up)
@@ -413,12 +334,12 @@ static void on_notifications(struct up *up)
     pid_t sender;
 
     while (up_ready_take(up->notify_fd, &sender, text)) {
-        for (size_t i = BROKER; i < PARTS; i++) {
+        for (size_t i = UP_BROKER; i < UP_PARTS; i++) {
             struct part *part = &up->parts[i];
 
             if (part->pid != sender)
                 continue;
-            if (i == BROKER && up_ready_find(text, "STATUS=listening on ", value, sizeof(value)))
+            if (i == UP_BROKER && up_ready_find(text, "STATUS=listening on ", value, sizeof(value)))
                 on_broker_address(up, value);
             if (part->state == PART_STARTING && up_ready_find(text, "READY=1", value, 1))
                 part_set_ready(part);
@@ -431,7 +352,7 @@ static int timeout_ms(const struct up *up)
 {
     uint64_t now = now_ms(), next = UINT64_MAX;
 
-    for (size_t i = 0; i < PARTS; i++) {
+    for (size_t i = 0; i < UP_PARTS; i++) {
         const struct part *part = &up->parts[i];
         bool has_time =
             part->state == PART_STOPPING ||
@@ -440,7 +361,7 @@ static int timeout_ms(const struct up *up)
         if (has_time && part->until_ms < next)
             next = part->until_ms;
     }
-    if (!up->is_stopping && up->parts[REDIS].state == PART_STARTING && now + PROBE_MS < next)
+    if (!up->is_stopping && up->parts[UP_REDIS].state == PART_STARTING && now + PROBE_MS < next)
         next = now + PROBE_MS;
     if (next == UINT64_MAX)
         return -1;
@@ -450,15 +371,15 @@ static int timeout_ms(const struct up *up)
 static void run_loop(struct up *up)
 {
     while (up_step(up)) {
-        struct pollfd fds[2 + PARTS] = {{.fd = up->signal_fd, .events = POLLIN},
-                                        {.fd = up->notify_fd, .events = POLLIN}};
+        struct pollfd fds[2 + UP_PARTS] = {{.fd = up->signal_fd, .events = POLLIN},
+                                           {.fd = up->notify_fd, .events = POLLIN}};
 
-        for (size_t i = 0; i < PARTS; i++)
+        for (size_t i = 0; i < UP_PARTS; i++)
             fds[2 + i] = (struct pollfd){.fd = up->parts[i].log_fd, .events = POLLIN};
         if (poll(fds, JM_COUNT_OF(fds), timeout_ms(up)) < 0 && errno != EINTR)
             request_stop(up, TOOL_FAILED);
         /* Logs first: what a part said last stands before the word that it is dead. */
-        for (size_t i = 0; i < PARTS; i++)
+        for (size_t i = 0; i < UP_PARTS; i++)
             if (fds[2 + i].revents != 0)
                 part_pump_log(&up->parts[i]);
         on_notifications(up);
@@ -487,7 +408,7 @@ static bool open_signals(struct up *up)
 
 static void close_all(struct up *up)
 {
-    for (size_t i = 0; i < PARTS; i++)
+    for (size_t i = 0; i < UP_PARTS; i++)
         part_done(&up->parts[i]);
     if (up->signal_fd >= 0)
         close(up->signal_fd);
@@ -497,19 +418,15 @@ static void close_all(struct up *up)
 
 static int run(struct up *up)
 {
-    if (redis_program() == NULL)
-        return tool_say(TOOL_FAILED, "up: there is no redis-server in PATH; install the package "
-                                     "redis-server (or valkey)");
+    if (!up_parts_init(up->parts, &up->conf, &up->place))
+        return TOOL_FAILED;
     snprintf(up->address, sizeof(up->address), "%s%s",
              strncmp(up->conf.listen, "unix:", 5) == 0 ? "" : "http://", up->conf.listen);
-    describe_redis(up);
-    describe_broker(up);
-    describe_worker(up);
     if (!open_signals(up)) {
         up->exit = tool_say(TOOL_FAILED, "up: cannot set up signals: %s", strerror(errno));
     } else {
         run_loop(up);
-        kill_orphans(up);
+        end_orphans(up);
     }
     close_all(up);
     return up->exit;
