@@ -319,6 +319,7 @@ static void judge_hosts(struct hosts *hs)
             host_remove(hs, h);
         } else if (hosts_silent_ms(hs, h) > hs->core->conf.lease_ms) {
             hs->stats.died++;
+            hs->died_ms = clock_mono_ms(hs->core->seams.clock);
             forget(hs, h->id);
             drop_orders(hs, h->id);
             host_remove(hs, h);

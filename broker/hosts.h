@@ -13,8 +13,8 @@
  *   3. after that, the results list was read to its end and applied;
  * and it is still out. (A job moves list → slot → results list, and a worker names it from before
  * it leaves the one until after it is in the other; so who looks in this order cannot overlook it.)
- * If it had begun and its host is dead, the host's death is charged to it, else it is sent again
- * free of charge. Loop thread only.
+ * If it had begun and its host is dead, or if it was never named and a host died meanwhile, the
+ * death is charged to it; else it is sent again free of charge. Loop thread only.
  */
 #ifndef BROKER_HOSTS_H
 #define BROKER_HOSTS_H
@@ -64,6 +64,7 @@ struct hosts {
     uint64_t since_poll; /* the poll with which the counts began */
     uint64_t live_ms;    /* the live clock */
     uint64_t last_ok_ms; /* monotonic time of the last good poll; 0 after an error */
+    uint64_t died_ms;    /* monotonic time of the last death of a host; 0: none yet */
     bool is_link_up;
     bool is_polling;  /* its answers have not all come */
     bool has_failed;  /* one of them was an error */

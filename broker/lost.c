@@ -220,20 +220,29 @@ static void speak(struct verdict *v)
 }
 
 /* The death of a host is charged to what it ran; a result that an emptied Redis took away is
- * nobody's fault. */
+ * nobody's fault. A job that no beat ever named was claimed, and not held for a second: if a host
+ * died meanwhile it may well have died of this job, and one that kills its host at once would else
+ * be sent for ever. */
+static bool is_charged(const struct hosts *hs, const struct dispatch_job *job)
+{
+    if (job->host != 0)
+        return job->has_begun && hosts_find(hs, job->host) == NULL;
+    return hs->died_ms != 0 && hs->died_ms >= job->pushed_ms;
+}
+
 static void add_loss(struct verdict *v, struct dispatch_job *job)
 {
     struct hosts *hs = v->hosts;
-    bool is_charged = job->has_begun && job->host != 0 && hosts_find(hs, job->host) == NULL;
+    bool charges = is_charged(hs, job);
 
     job->is_judged = true;
     v->events[v->op.event_count++] = (struct store_event){.source = STORE_LOST,
                                                           .event = {.id = job->id,
                                                                     .attempt = job->attempt,
                                                                     .host = job->host,
-                                                                    .has_begun = is_charged,
+                                                                    .has_begun = charges,
                                                                     .run_us = job->run_ms * 1000}};
-    if (is_charged)
+    if (charges)
         hs->stats.lost_charged++;
     else
         hs->stats.lost_free++;

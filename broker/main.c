@@ -3,6 +3,7 @@
  */
 #include <stddef.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "broker/broker.h"
 #include "lib/log.h"
@@ -59,7 +60,9 @@ int main(int argc, char **argv)
     if (code < 0) {
         log_setup(program.name, (enum log_level)log_parse_level(level_words[conf.log_level]));
         broker = calloc(1, sizeof(*broker));
-        code = broker != NULL && broker_start(broker, &conf) == 0 ? broker_run(broker) : 1;
+        if (broker == NULL || broker_start(broker, &conf) != 0)
+            _exit(1); /* what was started is not taken down again: the kernel does that */
+        code = broker_run(broker);
         free(broker);
     }
     opt_done(&rest);

@@ -167,9 +167,7 @@ class Refusals(unittest.TestCase):
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = taken.getsockname()[1]
-            # What a broker that can't start leaves to exit() is a matter of its own tests.
-            program = Up(mill, waits=False, listen=f"127.0.0.1:{port}",
-                         env={"ASAN_OPTIONS": "detect_leaks=0"}).program
+            program = Up(mill, waits=False, listen=f"127.0.0.1:{port}").program
             self.refused(program, 1, "the broker ended with exit status 1 before it was ready")
             self.assertIn(str(port), program.err)
 

@@ -250,6 +250,21 @@ static void a_host_that_is_slow_to_come_back_to_an_emptied_redis_keeps_its_lease
     assert_int_equal(s->core->hosts.stats.lost_charged, 1);
 }
 
+static void a_job_that_kills_its_host_before_any_beat_is_charged_in_the_end(void **state)
+{
+    struct sim *s = *state;
+
+    beat_for(s, 5, "live", 0);
+    submit(s, "live", 100);
+    for (int i = 0; i < JM_DEATH_LIMIT; i++) {
+        sim_run_ms(s, 100);
+        free(sim_redis_rpop(s, queue_of(s, "live")->key));
+        sim_run_ms(s, 20000); /* its host is silent from now on */
+        beat_for(s, 3, "live", 0);
+    }
+    assert_int_equal(count(s, "live", JOB_FAILED), 1);
+}
+
 static void a_new_queue_learns_at_once_who_serves_it(void **state)
 {
     struct sim *s = *state;
@@ -309,6 +324,7 @@ int main(void)
         SCENARIO(a_queue_that_found_no_room_goes_on_when_others_leave_some),
         SCENARIO(takes_under_way_count_as_taken_room),
         SCENARIO(a_host_that_is_slow_to_come_back_to_an_emptied_redis_keeps_its_lease),
+        SCENARIO(a_job_that_kills_its_host_before_any_beat_is_charged_in_the_end),
         SCENARIO(a_new_queue_learns_at_once_who_serves_it),
         SCENARIO(a_cancel_that_a_restart_forgot_is_ordered_by_the_heartbeats),
         SCENARIO(a_recall_that_was_cut_off_is_done_again),
