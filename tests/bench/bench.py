@@ -8,6 +8,7 @@ user and system time of the processes named, per request or job.
 """
 
 import argparse
+import atexit
 import json
 import os
 import pathlib
@@ -105,8 +106,10 @@ class Mill:
             self.parts["worker"] = [worker.pid] + children(worker.pid)
 
     def start(self, *words):
-        return subprocess.Popen([str(word) for word in words], cwd=self.dir,
-                                stdout=subprocess.DEVNULL)
+        program = subprocess.Popen([str(word) for word in words], cwd=self.dir,
+                                   stdout=subprocess.DEVNULL)
+        atexit.register(program.terminate)  # also when a row fails half-way
+        return program
 
     def stop(self):
         for program in reversed(self.programs):
