@@ -23,15 +23,6 @@ const char *body_problem_media_type(enum body_form form)
     return form == BODY_MSGPACK ? "application/problem+msgpack" : "application/problem+json";
 }
 
-static struct span trim(struct span text)
-{
-    while (text.len > 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
-        text = span_of(text.data + 1, text.len - 1);
-    while (text.len > 0 && (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t'))
-        text.len--;
-    return text;
-}
-
 /* Takes what stands before the first `separator` that is not in a quoted string (RFC 9110 section
  * 5.6.4) off the front of `rest`. */
 static struct span take_until(struct span *rest, char separator)
@@ -49,23 +40,16 @@ static struct span take_until(struct span *rest, char separator)
         else if (c == separator && !is_quoted) {
             head.len = i;
             *rest = span_of(rest->data + i + 1, rest->len - i - 1);
-            return trim(head);
+            return span_trim(head);
         }
     }
     *rest = span_of(NULL, 0);
-    return trim(head);
+    return span_trim(head);
 }
 
 static bool is_word(struct span text, const char *word)
 {
     return text.len == strlen(word) && strncasecmp((const char *)text.data, word, text.len) == 0;
-}
-
-static struct span unquote(struct span text)
-{
-    if (text.len >= 2 && text.data[0] == '"' && text.data[text.len - 1] == '"')
-        return span_of(text.data + 1, text.len - 2);
-    return text;
 }
 
 /* Parameters behind a Content-Type: only a charset of UTF-8. */
@@ -77,7 +61,7 @@ static bool has_good_parameters(struct span rest)
 
         if (name.len == 0 && value.len == 0)
             continue;
-        if (!is_word(name, "charset") || !is_word(unquote(trim(value)), "utf-8"))
+        if (!is_word(name, "charset") || !is_word(span_unquote(span_trim(value)), "utf-8"))
             return false;
     }
     return true;
@@ -190,7 +174,7 @@ static void add_range(struct body_wish *wish, struct span range)
         struct span name = take_until(&value, '=');
 
         if (is_word(name, "q"))
-            quality = parse_quality(trim(value));
+            quality = parse_quality(span_trim(value));
     }
     if (quality < 0)
         return;

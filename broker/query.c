@@ -221,22 +221,6 @@ int query_parse(struct span text, unsigned allowed, struct query *ret_query,
     return 0;
 }
 
-static struct span trim(struct span text)
-{
-    while (text.len > 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
-        text = span_of(text.data + 1, text.len - 1);
-    while (text.len > 0 && (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t'))
-        text.len--;
-    return text;
-}
-
-static struct span unquote(struct span text)
-{
-    if (text.len >= 2 && text.data[0] == '"' && text.data[text.len - 1] == '"')
-        return span_of(text.data + 1, text.len - 2);
-    return text;
-}
-
 /* The preferences are split at every comma, also at one in a quoted string: no number can hide
  * behind it that was not meant, since what is split off does not parse. */
 uint64_t query_parse_prefer(struct span value)
@@ -244,12 +228,12 @@ uint64_t query_parse_prefer(struct span value)
     while (value.len > 0) {
         struct span preference = cut(&value, ',');
         struct span number = cut(&preference, ';');
-        struct span name = trim(cut(&number, '='));
+        struct span name = span_trim(cut(&number, '='));
         uint64_t seconds;
 
         if (name.len != 4 || strncasecmp((const char *)name.data, "wait", 4) != 0)
             continue;
-        if (!parse_number(unquote(trim(number)), UINT64_MAX, &seconds))
+        if (!parse_number(span_unquote(span_trim(number)), UINT64_MAX, &seconds))
             return 0;
         return (seconds < JM_WAIT_LIMIT_S ? seconds : JM_WAIT_LIMIT_S) * 1000;
     }

@@ -35,4 +35,24 @@ static inline bool span_is_str(struct span a, const char *text)
     return span_is_equal(a, span_of_str(text));
 }
 
+/* Without the spaces and tabs around it: the optional whitespace of HTTP (RFC 9110 section 5.6.3).
+ */
+static inline struct span span_trim(struct span text)
+{
+    while (text.len > 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
+        text = span_of(text.data + 1, text.len - 1);
+    while (text.len > 0 && (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t'))
+        text.len--;
+    return text;
+}
+
+/* What stands in a pair of double quotes around it; without one it is given back as it is. Escapes
+ * inside stay. */
+static inline struct span span_unquote(struct span text)
+{
+    if (text.len >= 2 && text.data[0] == '"' && text.data[text.len - 1] == '"')
+        return span_of(text.data + 1, text.len - 2);
+    return text;
+}
+
 #endif
