@@ -11,29 +11,13 @@
 
 #include "broker/api_routes.h"
 #include "broker/call.h"
-#include "broker/fields.h"
+#include "broker/job_read.h"
 #include "broker/job_render.h"
 #include "broker/show.h"
 #include "schema/errors.h"
 #include "schema/id.h"
 
 #define NO_WORKER "no worker serves this task yet"
-
-struct asked {
-    struct span task;
-    struct span args;
-    struct span queue;
-    struct span tags;
-    uint64_t timeout_ms;
-    uint64_t max_attempts;
-};
-
-static const struct field fields[] = {
-#define FIELD(name, type, is_required, min, max, item_max) \
-    {#name, type, is_required, offsetof(struct asked, name), min, max, item_max},
-#include "broker/job_fields.def"
-#undef FIELD
-};
 
 /* ---- answer ---- */
 
@@ -127,71 +111,24 @@ static void on_submitted(struct core_submit *s, int status)
 
 /* ---- request ---- */
 
-static int check_key(struct call *call, struct span key)
+static int read_key(struct call *call, struct span *ret_key)
 {
-    bool is_good = key.len >= 1 && key.len <= JM_IDEMPOTENCY_KEY_BYTES;
+    int rc = call_header_once(call, "Idempotency-Key", ret_key);
 
-    for (size_t i = 0; i < key.len; i++)
-        is_good = is_good && key.data[i] > 0x20 && key.data[i] < 0x7f;
-    if (is_good)
-        return 0;
-    return fault_set(
-        &call->fault, JM_EHEADER, span_of_str("Idempotency-Key"), JM_IDEMPOTENCY_KEY_BYTES,
-        "Idempotency-Key: must be 1 to %d visible ASCII characters", JM_IDEMPOTENCY_KEY_BYTES);
-}
-
-/* What makes two bodies the same request: the fields that are there, in the table's order, each
- * with its name and its msgpack value. So neither the order of the members nor JSON or msgpack
- * matters, and a field that a later version adds does not change what older requests were. */
-static int read_key(struct call *call, const struct span *raw)
-{
-    struct store_submit *op = &call->submit.op.op;
-    struct span parts[2 * JM_COUNT_OF(fields)];
-    size_t count = 0;
-    int rc = call_header_once(call, "Idempotency-Key", &op->key);
-
-    if (rc == 0 && op->key.data != NULL)
-        rc = check_key(call, op->key);
-    if (rc != 0 || op->key.data == NULL)
+    if (rc != 0 || ret_key->data == NULL)
         return rc;
-    for (size_t i = 0; i < JM_COUNT_OF(fields); i++) {
-        if (raw[i].len == 0)
-            continue;
-        parts[count++] = span_of_str(fields[i].name);
-        parts[count++] = raw[i];
-    }
-    rc = digest_parts(call->api->digest, parts, count, op->fingerprint);
-    if (rc != 0)
-        return fault_set(&call->fault, rc, span_of(NULL, 0), 0, "the body has no digest");
-    return 0;
+    return job_read_check_key(*ret_key, JM_EHEADER, "Idempotency-Key", &call->fault);
 }
 
 static int read_request(struct call *call)
 {
-    static const uint8_t nil = 0xc0;
-    struct asked asked = {
-        .args = span_of(&nil, 1),
-        .queue = span_of_str("default"),
-        .timeout_ms = JM_TIMEOUT_DEFAULT_MS,
-        .max_attempts = JM_MAX_ATTEMPTS_DEFAULT,
-    };
-    struct span raw[JM_COUNT_OF(fields)];
-    int rc = fields_read(fields, JM_COUNT_OF(fields), call->body, &asked, raw, &call->fault);
+    struct span key;
+    int rc = read_key(call, &key);
 
     if (rc != 0)
         return rc;
     call->submit.op = (struct core_submit){.on_done = on_submitted};
-    call->submit.op.op.spec = (struct job_spec){
-        .queue = asked.queue,
-        .task = asked.task,
-        .args = asked.args,
-        .tags = asked.tags,
-        .priority = JM_PRIORITY_DEFAULT,
-        .max_attempts = (uint32_t)asked.max_attempts,
-        .timeout_ms = asked.timeout_ms,
-        .grace_ms = JM_GRACE_DEFAULT_MS,
-    };
-    return read_key(call, raw);
+    return job_read(call->body, key, call->api->digest, &call->submit.op.op, &call->fault);
 }
 
 /* Whoever could not wait is told before the job is stored, not behind it. */
