@@ -23,6 +23,7 @@ enum {
     JM_ERROR_MESSAGE_BYTES = 1024, /* of a task's failure; longer ones are cut */
     JM_ERROR_CODE_BYTES = 64,
     JM_STDERR_TAIL_BYTES = 4096,
+    JM_PROGRESS_MESSAGE_BYTES = 256, /* longer ones are cut */
 
     /* A job's life. */
     JM_MAX_ATTEMPTS_DEFAULT = 3,
@@ -33,6 +34,7 @@ enum {
     JM_BACKOFF_CEILING_MS = 3600 * 1000,
     JM_TIMEOUT_DEFAULT_MS = 3600 * 1000,
     JM_TIMEOUT_LIMIT_MS = 7 * 24 * 3600 * 1000,
+    JM_RETRY_AFTER_LIMIT_MS = 7 * 24 * 3600 * 1000, /* that a task may ask for */
     JM_GRACE_DEFAULT_MS = 5000,
     JM_PRIORITY_MIN = 1,
     JM_PRIORITY_DEFAULT = 5,

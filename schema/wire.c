@@ -18,6 +18,7 @@
 #define OPTIONAL RECORD_OPTIONAL
 
 _Static_assert(sizeof(enum wire_event_kind) == sizeof(uint32_t), "an enum is read as a uint32_t");
+_Static_assert(sizeof(enum wire_retry) == sizeof(uint32_t), "an enum is read as a uint32_t");
 _Static_assert(sizeof(enum wire_order_kind) == sizeof(uint32_t), "an enum is read as a uint32_t");
 
 /* One item of each list in a beat. */
@@ -58,6 +59,8 @@ static const struct record_field event_fields[] = {
     [16] = {RECORD_U64, OPTIONAL, AT(user_us), INT64_MAX, NULL},
     [17] = {RECORD_U64, OPTIONAL, AT(system_us), INT64_MAX, NULL},
     [18] = {RECORD_U64, OPTIONAL, AT(maxrss_bytes), INT64_MAX, NULL},
+    [19] = {RECORD_U32, OPTIONAL, AT(retry), WIRE_RETRY_AFTER, NULL},
+    [20] = {RECORD_U64, OPTIONAL, AT(retry_after_ms), JM_RETRY_AFTER_LIMIT_MS, NULL},
 };
 #undef AT
 
@@ -166,14 +169,15 @@ void wire_encode_list(struct buf *out, uint32_t count)
     msgpack_pack_array(&pk, count);
 }
 
-enum { HELD_ITEMS = 6, TASK_ITEMS = 3 };
+enum { HELD_ITEMS = 6, PROGRESS_ITEMS = 3, TASK_ITEMS = 3 };
 
 void wire_encode_held(struct buf *out, const struct wire_held *held)
 {
+    bool has_progress = held->done > 0 || held->total > 0 || held->message.len > 0;
     msgpack_packer pk;
 
     msgpack_packer_init(&pk, out, buf_write_msgpack);
-    msgpack_pack_array(&pk, HELD_ITEMS);
+    msgpack_pack_array(&pk, HELD_ITEMS + (has_progress ? PROGRESS_ITEMS : 0));
     msgpack_pack_uint32(&pk, held->node);
     msgpack_pack_uint64(&pk, held->id);
     msgpack_pack_uint32(&pk, held->attempt);
@@ -183,6 +187,11 @@ void wire_encode_held(struct buf *out, const struct wire_held *held)
         msgpack_pack_false(&pk);
     msgpack_pack_uint64(&pk, held->run_ms);
     msgpack_pack_uint32(&pk, held->slot);
+    if (!has_progress)
+        return;
+    msgpack_pack_uint64(&pk, held->done);
+    msgpack_pack_uint64(&pk, held->total);
+    record_encode_text(out, held->message, JM_PROGRESS_MESSAGE_BYTES);
 }
 
 void wire_encode_task(struct buf *out, const struct wire_task *task)
@@ -232,16 +241,30 @@ static bool next_u32(struct mp_cursor *c, uint32_t max, uint32_t *ret_number)
     return true;
 }
 
+/* All of it or nothing, as the item's length says. */
+static bool next_progress(struct mp_cursor *c, uint32_t *rest, struct wire_held *held)
+{
+    if (*rest == 0)
+        return true;
+    if (*rest < PROGRESS_ITEMS || !mp_next_uint(c, UINT64_MAX, &held->done) ||
+        !mp_next_uint(c, UINT64_MAX, &held->total) ||
+        !record_next_text(c, JM_PROGRESS_MESSAGE_BYTES, &held->message))
+        return false;
+    *rest -= PROGRESS_ITEMS;
+    return true;
+}
+
 bool wire_next_held(struct mp_cursor *c, struct wire_held *ret_held)
 {
-    struct wire_held held;
+    struct wire_held held = {0};
     uint32_t unknown;
 
     if (!next_item(c, HELD_ITEMS, &unknown) || !next_u32(c, JM_NODES - 1, &held.node) ||
         !mp_next_uint(c, ID_MAX, &held.id) || held.id == 0 ||
         !next_u32(c, UINT32_MAX, &held.attempt) || held.attempt == 0 ||
         !mp_next_bool(c, &held.has_begun) || !mp_next_uint(c, INT64_MAX, &held.run_ms) ||
-        !next_u32(c, JM_SLOTS - 1, &held.slot) || !skip_unknown(c, unknown))
+        !next_u32(c, JM_SLOTS - 1, &held.slot) || !next_progress(c, &unknown, &held) ||
+        !skip_unknown(c, unknown))
         return false;
     *ret_held = held;
     return true;

@@ -52,6 +52,13 @@ enum wire_event_kind {
 #undef X
 };
 
+/* What a task that fails says about the next attempt. */
+enum wire_retry {
+    WIRE_RETRY_DEFAULT, /* nothing: by the job's own rules */
+    WIRE_RETRY_NEVER,   /* it would fail again */
+    WIRE_RETRY_AFTER,   /* not before `retry_after_ms` have passed */
+};
+
 struct wire_event {
     enum wire_event_kind kind;
     uint64_t id;
@@ -71,6 +78,8 @@ struct wire_event {
     uint64_t user_us;     /* CPU time and peak memory of the process, from wait4(2) */
     uint64_t system_us;
     uint64_t maxrss_bytes;
+    enum wire_retry retry; /* for FAILED */
+    uint64_t retry_after_ms;
 };
 
 /* broker → worker's parent, in its control list. */
@@ -98,7 +107,9 @@ struct wire_beat {
     struct span queues; /* msgpack array of str: what it claims from, in order */
 };
 
-/* One job that a slot holds. In a beat as an array [node, id, attempt, has_begun, run_ms, slot]. */
+/* One job that a slot holds. In a beat as an array [node, id, attempt, has_begun, run_ms, slot], to
+ * which a job that has reported progress adds [done, total, message]; 0, 0 and "" stand for none.
+ */
 struct wire_held {
     uint32_t node;
     uint64_t id;
@@ -106,6 +117,9 @@ struct wire_held {
     bool has_begun;
     uint64_t run_ms;
     uint32_t slot;
+    uint64_t done;
+    uint64_t total; /* 0: not known */
+    struct span message;
 };
 
 /* One task that a host serves. In a beat as an array [name, kind, doc]. */

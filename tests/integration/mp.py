@@ -99,10 +99,10 @@ KINDS = {1: "running", 2: "succeeded", 3: "failed", 4: "crashed", 5: "timed_out"
          7: "handed_back"}
 EVENT = ["version", "kind", "id", "attempt", "host", "slot", "pid", "has_begun", "begun_at_ms",
          "run_us", "result", "code", "message", "stderr_tail", "signal", "exit_status", "user_us",
-         "system_us", "maxrss_bytes"]
+         "system_us", "maxrss_bytes", "retry", "retry_after_ms"]
 BEAT = ["version", "host", "seq", "pid", "is_draining", "started_at_ms", "slots", "hostname",
         "version_text", "held", "tasks", "queues"]
-HELD = ["node", "id", "attempt", "has_begun", "run_ms", "slot"]
+HELD = ["node", "id", "attempt", "has_begun", "run_ms", "slot", "done", "total", "message"]
 
 
 def job(job_id, task, args=None, attempt=1, node=1, timeout_ms=60000, grace_ms=1000,

@@ -55,7 +55,9 @@ static struct wire_event full_event(void)
                                .exit_status = 255,
                                .user_us = 1,
                                .system_us = 2,
-                               .maxrss_bytes = 3};
+                               .maxrss_bytes = 3,
+                               .retry = WIRE_RETRY_AFTER,
+                               .retry_after_ms = JM_RETRY_AFTER_LIMIT_MS};
 }
 
 static void assert_job_equal(const struct wire_job *a, const struct wire_job *b)
@@ -90,6 +92,8 @@ static void assert_event_equal(const struct wire_event *a, const struct wire_eve
     assert_int_equal(a->user_us, b->user_us);
     assert_int_equal(a->system_us, b->system_us);
     assert_int_equal(a->maxrss_bytes, b->maxrss_bytes);
+    assert_int_equal(a->retry, b->retry);
+    assert_int_equal(a->retry_after_ms, b->retry_after_ms);
 }
 
 /* The bytes written so far, ending at the guard page. */
@@ -178,6 +182,13 @@ static void an_order_is_read_back(void **state)
 static const struct wire_held held_jobs[] = {
     {.node = 0, .id = 1, .attempt = 1, .has_begun = true, .run_ms = 12345, .slot = 0},
     {.node = 1023, .id = ID_MAX, .attempt = UINT32_MAX, .run_ms = INT64_MAX, .slot = JM_SLOTS - 1},
+    {.id = 2,
+     .attempt = 1,
+     .has_begun = true,
+     .done = UINT64_MAX,
+     .total = UINT64_MAX,
+     .message = {(const uint8_t *)"h\xc3\xa4lf", 5}},
+    {.id = 3, .attempt = 1, .has_begun = true, .total = 9},
 };
 
 /* A beat with all three lists, written into `out`. */
@@ -224,6 +235,8 @@ static void assert_held_equal(const struct wire_held *a, const struct wire_held 
     assert_int_equal(a->has_begun, b->has_begun);
     assert_int_equal(a->run_ms, b->run_ms);
     assert_int_equal(a->slot, b->slot);
+    assert_true(a->done == b->done && a->total == b->total);
+    assert_span_equal(a->message, b->message);
 }
 
 static void a_beat_with_its_lists_is_read_back(void **state)
@@ -411,13 +424,25 @@ static void messages_by_hand_are_taken_or_refused(void **state)
         {"a run time above int64", EVENT, "85 0001 0101 0201 0301 09cf8000000000000000", JM_EWIRE},
         {"a message that is not UTF-8", EVENT, "85 0001 0103 0201 0301 0ca1ff", JM_EWIRE},
         {"a message with an overlong NUL", EVENT, "85 0001 0103 0201 0301 0ca2c080", JM_EWIRE},
+        {"a retry after the longest time", EVENT, "86 0001 0103 0201 0301 1302 14ce240c8400", 0},
+        {"a retry after more", EVENT, "86 0001 0103 0201 0301 1302 14ce240c8401", JM_EWIRE},
+        {"a retry that is not known", EVENT, "85 0001 0103 0201 0301 1303", JM_EWIRE},
         {"a signal of 256", EVENT, "85 0001 0104 0201 0301 0ecd0100", JM_EWIRE},
 
         {"the smallest beat", BEAT, "83 0001 0101 0201", 0},
         {"a beat without a host", BEAT, "82 0001 0201", JM_EWIRE},
         {"a beat without a number", BEAT, "82 0001 0101", JM_EWIRE},
         {"a held job", BEAT, "84 0001 0101 0201 0991 96000101c20000", 0},
-        {"a held job of a newer writer", BEAT, "84 0001 0101 0201 0991 97000101c2000091c0", 0},
+        {"a held job with progress", BEAT, "84 0001 0101 0201 0991 99000101c300000509a16d", 0},
+        {"a held job of a newer writer", BEAT, "84 0001 0101 0201 0991 9a000101c300000509a091c0",
+         0},
+        {"a held job with half of its progress", BEAT, "84 0001 0101 0201 0991 98000101c300000509",
+         JM_EWIRE},
+        {"progress that is no number", BEAT, "84 0001 0101 0201 0991 99000101c30000c009a0",
+         JM_EWIRE},
+        {"negative progress", BEAT, "84 0001 0101 0201 0991 99000101c30000ff09a0", JM_EWIRE},
+        {"progress in words that are not UTF-8", BEAT,
+         "84 0001 0101 0201 0991 99000101c300000509a1ff", JM_EWIRE},
         {"a held job with too little", BEAT, "84 0001 0101 0201 0991 95000101c200", JM_EWIRE},
         {"a held job with id 0", BEAT, "84 0001 0101 0201 0991 96000001c20000", JM_EWIRE},
         {"a held job with attempt 0", BEAT, "84 0001 0101 0201 0991 96000100c20000", JM_EWIRE},
@@ -607,7 +632,7 @@ static void the_examples_in_the_protocol_are_messages_as_we_write_them(void **st
         count++;
     }
     fclose(file);
-    assert_int_equal(count, 9);
+    assert_int_equal(count, 10);
 }
 
 int main(void)
