@@ -136,11 +136,18 @@ struct dispatch_recall {
     struct span value; /* a copy of the frame, since the job may go before the answer comes */
     uint64_t id;
     uint32_t attempt;
+    bool is_withdrawal;
     int number;
     void (*on_done)(struct dispatch_recall *r);
 };
 int dispatch_recall(struct dispatch *d, struct dispatch_job *job,
                     struct dispatch_recall *r) JM_MUST_CHECK; /* JM_ENOMEM */
+
+/* The same for a job that is wanted, but not yet: with `number` 1 it is on its way back to the
+ * backlog (that operation is with the runner before on_done is called), else nothing has changed.
+ */
+int dispatch_withdraw(struct dispatch *d, struct dispatch_job *job,
+                      struct dispatch_recall *r) JM_MUST_CHECK; /* JM_ENOMEM */
 
 /* As dispatch_recall, for when nobody waits for the answer: what has left its list is ordered to be
  * killed. */

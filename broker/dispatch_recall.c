@@ -8,6 +8,26 @@
 #include "broker/dispatch_inside.h"
 #include "schema/errors.h"
 
+/* A job that was taken out of its list. What was cancelled meanwhile is not put back, whoever took
+ * it out. */
+static void settle(struct dispatch *d, struct dispatch_job *job, bool is_withdrawal)
+{
+    struct list jobs;
+
+    if (job->place == DISPATCH_RETURNING)
+        return; /* it was on its way back already */
+    if (!is_withdrawal || job->is_over) {
+        dispatch_job_remove(d, job);
+        return;
+    }
+    list_init(&jobs);
+    list_remove(&job->in_batch);
+    list_push_back(&jobs, &job->in_batch);
+    dispatch_put_back(d, &jobs);
+    if (!list_is_empty(&jobs)) /* no memory: the search finds that it is nowhere */
+        list_remove(&job->in_batch);
+}
+
 void dispatch_finish_recall(struct dispatch_recall *r)
 {
     struct dispatch *d = r->dispatch;
@@ -16,7 +36,7 @@ void dispatch_finish_recall(struct dispatch_recall *r)
     if (r->number == 1) {
         d->stats.recalled++;
         if (job != NULL && job->attempt == r->attempt)
-            dispatch_job_remove(d, job);
+            settle(d, job, r->is_withdrawal);
     }
     free((void *)(uintptr_t)r->value.data);
     r->value = (struct span){0};
@@ -38,20 +58,19 @@ static void recall_at_home(struct dispatch_recall *r, struct dispatch_job *job)
     r->number = 1;
     list_push_back(&r->dispatch->recalled, &r->link);
     if (job->place == DISPATCH_OUTBOX)
-        dispatch_job_remove(r->dispatch, job);
+        settle(r->dispatch, job, r->is_withdrawal);
     else
         dispatch_mark(r->dispatch,
                       job->queue); /* RETURNING: the store passes it over, on_put_back frees it */
 }
 
-int dispatch_recall(struct dispatch *d, struct dispatch_job *job, struct dispatch_recall *r)
+static int take_back(struct dispatch *d, struct dispatch_job *job, struct dispatch_recall *r)
 {
     uint8_t *copy = malloc(job->frame_len);
 
     if (copy == NULL)
         return JM_ENOMEM;
     memcpy(copy, job->frame, job->frame_len);
-    job->is_over = true;
     r->dispatch = d;
     r->id = job->id;
     r->attempt = job->attempt;
@@ -67,6 +86,19 @@ int dispatch_recall(struct dispatch *d, struct dispatch_job *job, struct dispatc
     list_init(&r->req.link);
     carrier_send(d->core->seams.carrier, &r->req);
     return 0;
+}
+
+int dispatch_recall(struct dispatch *d, struct dispatch_job *job, struct dispatch_recall *r)
+{
+    r->is_withdrawal = false;
+    job->is_over = true;
+    return take_back(d, job, r);
+}
+
+int dispatch_withdraw(struct dispatch *d, struct dispatch_job *job, struct dispatch_recall *r)
+{
+    r->is_withdrawal = true;
+    return take_back(d, job, r);
 }
 
 static void on_stopped(struct dispatch_recall *r)

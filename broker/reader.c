@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "broker/job_options.h"
+
 static const char *const statements[READER_SQL_COUNT] = {
 #define X(name, text) [name] = text,
     READER_STATEMENTS(X)
@@ -85,6 +87,7 @@ static void view_row(struct store_query *q, bool with_blobs, struct job_view *re
     ret_job->spec.max_attempts = (uint32_t)store_query_int(q);
     ret_job->spec.timeout_ms = (uint64_t)store_query_int(q);
     ret_job->spec.grace_ms = (uint64_t)store_query_int(q);
+    ret_job->spec.options = store_query_bytes(q);
     ret_job->spec.tags = store_query_bytes(q);
     ret_job->state = (enum job_state)store_query_int(q);
     ret_job->attempt = (uint32_t)store_query_int(q);
@@ -106,8 +109,9 @@ static void view_row(struct store_query *q, bool with_blobs, struct job_view *re
 /* Moves the spans into the reader's buffer; all of it is reserved first, so that it stays put. */
 static int keep_view(struct reader *r, struct job_view *job)
 {
-    struct span *const spans[] = {&job->spec.queue, &job->spec.task, &job->spec.tags,
-                                  &job->spec.args,  &job->error,     &job->result};
+    struct span *const spans[] = {&job->spec.queue, &job->spec.task, &job->spec.options,
+                                  &job->spec.tags,  &job->spec.args, &job->error,
+                                  &job->result};
     size_t total = 0;
 
     for (size_t i = 0; i < JM_COUNT_OF(spans); i++)
@@ -121,6 +125,19 @@ static int keep_view(struct reader *r, struct job_view *job)
         buf_put_span(&r->bytes, *spans[i]);
         *spans[i] = span_of(r->bytes.data + at, spans[i]->len);
     }
+    return SQLITE_OK;
+}
+
+/* What the record of the options says, at hand as in a submit. */
+static int fill_options(struct job_view *job)
+{
+    struct job_options options;
+
+    if (!job_options_decode(job->spec.options, &options))
+        return SQLITE_CORRUPT;
+    job->spec.limit_key = options.limit_key;
+    job->spec.expires_at_ms = options.expires_at_ms;
+    job->spec.retain_ms = options.retain_ms;
     return SQLITE_OK;
 }
 
@@ -157,6 +174,8 @@ int reader_fetch(struct reader *r, uint64_t id, bool with_blobs, struct job_view
     view_row(&q, with_blobs, ret_job);
     rc = keep_view(r, ret_job);
     store_query_end(&q);
+    if (rc == SQLITE_OK)
+        rc = fill_options(ret_job);
     if (rc == SQLITE_OK && !job_state_is_terminal(ret_job->state) && ret_job->attempt > 1)
         rc = keep_last_error(r, ret_job);
     return rc;
@@ -246,16 +265,66 @@ static int get_meta(struct reader *r, const char *name, uint64_t *ret_value)
 
 int reader_start(struct reader *r, struct reader_start *ret_start)
 {
-    struct store_query q = reader_use(r, SQL_NEXT_DUE);
+    struct store_query due = reader_use(r, SQL_NEXT_DUE);
+    struct store_query expiry = reader_use(r, SQL_NEXT_EXPIRY);
     struct reader_start start;
-    int rc = get_number(&q, -1, &start.next_due_ms);
+    int rc = get_number(&due, -1, &start.next_due_ms);
 
+    if (rc == SQLITE_OK)
+        rc = get_number(&expiry, -1, &start.next_expiry_ms);
     if (rc == SQLITE_OK)
         rc = get_meta(r, "last_taken", &start.last_taken);
     if (rc == SQLITE_OK)
         rc = get_meta(r, "id_high_water", &start.id_high_water);
     if (rc == SQLITE_OK)
         *ret_start = start;
+    return reader_error(rc);
+}
+
+static int walk_confs(struct reader *r, enum reader_sql which, void *owner, reader_conf_cb on_conf)
+{
+    struct store_query q = reader_use(r, which);
+    bool has_row = false;
+    int rc = store_query_next(&q, &has_row);
+
+    while (rc == SQLITE_OK && has_row) {
+        struct span name = store_query_bytes(&q);
+
+        on_conf(owner, which == SQL_TASK_CONFS, name, store_query_bytes(&q));
+        rc = store_query_next(&q, &has_row);
+    }
+    return rc;
+}
+
+int reader_confs(struct reader *r, void *owner, reader_conf_cb on_conf)
+{
+    int rc = walk_confs(r, SQL_QUEUE_CONFS, owner, on_conf);
+
+    if (rc == SQLITE_OK)
+        rc = walk_confs(r, SQL_TASK_CONFS, owner, on_conf);
+    return reader_error(rc);
+}
+
+int reader_attempts(struct reader *r, uint64_t id, void *owner, reader_attempt_cb on_attempt)
+{
+    struct store_query q = reader_use(r, SQL_ATTEMPTS);
+    bool has_row = false;
+    int rc;
+
+    store_query_put_int(&q, (int64_t)id);
+    rc = store_query_next(&q, &has_row);
+    while (rc == SQLITE_OK && has_row) {
+        struct attempt_view attempt = {.attempt = (uint32_t)store_query_int(&q)};
+
+        attempt.outcome = store_query_bytes(&q);
+        attempt.host = (uint64_t)store_query_int(&q);
+        attempt.begun_at_ms = store_query_int(&q);
+        attempt.ended_at_ms = store_query_int(&q);
+        attempt.run_us = (uint64_t)store_query_int(&q);
+        attempt.error = store_query_bytes(&q);
+        on_attempt(owner, &attempt);
+        rc = store_query_next(&q, &has_row);
+    }
     return reader_error(rc);
 }
 

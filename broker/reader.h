@@ -68,10 +68,31 @@ int reader_dispatched(struct reader *r, unsigned node, void *owner,
 int reader_counts(struct reader *r, void *owner, store_counts_cb on_queue) JM_MUST_CHECK;
 struct reader_start {
     int64_t next_due_ms;
+    int64_t next_expiry_ms; /* -1: none */
     uint64_t last_taken;
     uint64_t id_high_water;
 };
 int reader_start(struct reader *r, struct reader_start *ret_start) JM_MUST_CHECK;
+
+/* Every queue and every task for which something is set. */
+typedef void (*reader_conf_cb)(void *owner, bool is_task, struct span name, struct span record);
+int reader_confs(struct reader *r, void *owner, reader_conf_cb on_conf) JM_MUST_CHECK;
+
+/* The attempts of a job that ended without ending it, oldest first. Spans are valid inside the
+ * call. */
+struct attempt_view {
+    uint32_t attempt;
+    struct span outcome; /* a word of the wire's events, or "lost"; of one that a person had tried
+                            again, that of its end */
+    uint64_t host;
+    int64_t begun_at_ms;
+    int64_t ended_at_ms;
+    uint64_t run_us;
+    struct span error; /* as in job_view */
+};
+typedef void (*reader_attempt_cb)(void *owner, const struct attempt_view *attempt);
+int reader_attempts(struct reader *r, uint64_t id, void *owner,
+                    reader_attempt_cb on_attempt) JM_MUST_CHECK;
 
 typedef void (*reader_task_cb)(void *owner, const struct wire_task *task, int64_t seen_at_ms);
 int reader_tasks(struct reader *r, void *owner, reader_task_cb on_task) JM_MUST_CHECK;

@@ -13,7 +13,7 @@
 /* What a job row shows; args and result last, or not at all. */
 #define JOB_COLUMNS                                                                          \
     "SELECT j.id, j.queue, j.task, j.priority, j.max_attempts, j.timeout_ms, j.grace_ms,"    \
-    " j.tags, coalesce(l.state, e.state), coalesce(l.attempt, e.attempt),"                   \
+    " j.options, j.tags, coalesce(l.state, e.state), coalesce(l.attempt, e.attempt),"        \
     " coalesce(l.failures, e.failures), coalesce(l.crashes, e.crashes),"                     \
     " coalesce(l.deaths, e.deaths), coalesce(l.due_ms, e.due_ms), coalesce(l.host, e.host)," \
     " coalesce(l.begun_at_ms, e.begun_at_ms), coalesce(e.finished_at_ms, 0),"                \
@@ -40,6 +40,13 @@
                   " cancelled, expired FROM counts ORDER BY queue")                          \
     X(SQL_NEXT_DUE, "SELECT due_ms FROM live INDEXED BY live_scheduled WHERE state = 1"      \
                     " ORDER BY due_ms LIMIT 1")                                              \
+    X(SQL_NEXT_EXPIRY, "SELECT expires_at_ms FROM live INDEXED BY live_expiring"             \
+                       " WHERE expires_at_ms > 0 AND state IN (1, 2)"                        \
+                       " ORDER BY expires_at_ms LIMIT 1")                                    \
+    X(SQL_QUEUE_CONFS, "SELECT queue, conf FROM queue_confs ORDER BY queue")                 \
+    X(SQL_TASK_CONFS, "SELECT task, conf FROM task_confs ORDER BY task")                     \
+    X(SQL_ATTEMPTS, "SELECT attempt, outcome, host, begun_at_ms, ended_at_ms, run_us, error" \
+                    " FROM attempts WHERE id = ? ORDER BY attempt")                          \
     X(SQL_META, "SELECT value FROM meta WHERE name = ?")                                     \
     X(SQL_TASKS, "SELECT name, kind, doc, seen_at_ms FROM tasks ORDER BY name")
 

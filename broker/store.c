@@ -213,6 +213,15 @@ static int run_op(struct store *s, struct store_op *op)
         return store_cancel(s, JM_CONTAINER_OF(op, struct store_cancel, op), &op->status);
     case STORE_DELETE:
         return store_delete(s, JM_CONTAINER_OF(op, struct store_delete, op), &op->status);
+    case STORE_EXPIRE:
+    case STORE_CHANGE:
+    case STORE_RETRY:
+    case STORE_BULK:
+    case STORE_PURGE:
+        op->status = JM_ENOTIMPL;
+        return SQLITE_OK;
+    case STORE_SET_CONF:
+        return store_set_conf(s, JM_CONTAINER_OF(op, struct store_set_conf, op), &op->status);
     case STORE_LEARN:
         return store_learn(s, JM_CONTAINER_OF(op, struct store_learn, op), &op->status);
     case STORE_RESERVE_IDS:

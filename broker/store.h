@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/backoff.h"
 #include "lib/attr.h"
 #include "lib/buf.h"
 #include "lib/clock.h"
@@ -33,6 +34,9 @@ struct store_conf {
     const char *path; /* the database file */
     const char *vfs;  /* SQLite VFS to open it with; NULL is the default one */
     struct clock *clock;
+    uint64_t retain_ms;        /* how long an end is kept; 0 stands for JM_RETAIN_DEFAULT_MS */
+    uint64_t retain_failed_ms; /* that of a failed job; 0 stands for JM_RETAIN_FAILED_MS */
+    uint64_t idempotency_ms;   /* how long a key is kept; 0 stands for JM_IDEMPOTENCY_WINDOW_MS */
 };
 
 /* Jobs of one queue by state, indexed by enum job_state (JOB_NONE is unused). */
@@ -48,8 +52,14 @@ enum store_op_kind {
     STORE_TAKE,
     STORE_PUT_BACK,
     STORE_DUE,
+    STORE_EXPIRE,
     STORE_CANCEL,
+    STORE_CHANGE,
+    STORE_RETRY,
     STORE_DELETE,
+    STORE_BULK,
+    STORE_PURGE,
+    STORE_SET_CONF,
     STORE_LEARN,
     STORE_RESERVE_IDS,
     STORE_PROBE,
@@ -76,10 +86,29 @@ struct job_spec {
     uint32_t max_attempts; /* ordinary failures until it fails */
     uint64_t timeout_ms;   /* of one attempt */
     uint64_t grace_ms;     /* between SIGTERM and SIGKILL */
+    struct span options; /* a record of job_options.h, or empty; what follows repeats of it what the
+                            store and the dispatch need at hand */
+    struct span limit_key; /* or empty */
+    int64_t expires_at_ms; /* 0: never */
+    uint64_t retain_ms;    /* 0: as its queue or the broker says */
+};
+
+/* How long a unique job holds its place, and what becomes of another one meanwhile. */
+enum unique_while { UNIQUE_NOT, UNIQUE_QUEUED, UNIQUE_UNFINISHED, UNIQUE_PERIOD };
+enum unique_conflict { UNIQUE_EXISTING, UNIQUE_REJECT, UNIQUE_REPLACE };
+
+struct store_unique {
+    enum unique_while how;
+    enum unique_conflict on_conflict;
+    uint64_t period_ms; /* with UNIQUE_PERIOD */
+    uint8_t digest[32]; /* of what makes it unique */
 };
 
 /* Inserts a job. With a `key` that is known already it inserts nothing: is_repeat, and existing_id,
- * if the fingerprint is the same, else status JM_EIDEMPOTENCY. */
+ * if the fingerprint is the same, else status JM_EIDEMPOTENCY. If a unique job's place is held,
+ * then by on_conflict: nothing is inserted, is_existing and existing_id; or status JM_EUNIQUE, with
+ * existing_id; or the holder is cancelled in the same commit (replaced_id), unless it runs, which
+ * is JM_EUNIQUE too. */
 struct store_submit {
     struct store_op op;
     uint64_t id;
@@ -88,8 +117,12 @@ struct store_submit {
     int64_t due_ms;       /* wall clock */
     struct span key;      /* Idempotency-Key, or empty */
     uint8_t fingerprint[32];
+    struct store_unique unique;
     bool ret_is_repeat;
+    bool ret_is_existing;
     uint64_t ret_existing_id;
+    enum job_state ret_existing_state;
+    uint64_t ret_replaced_id; /* 0: none */
 };
 
 /* One thing that happened to an attempt. */
@@ -175,6 +208,16 @@ struct store_due {
     int64_t ret_next_due_ms; /* of the next one, or -1 */
 };
 
+/* Ends up to `max_jobs` scheduled or queued jobs that should have begun by now. */
+struct store_expire {
+    struct store_op op;
+    int64_t now_ms;
+    size_t max_jobs;
+    uint64_t *ret_ids; /* array of max_jobs, given by the caller */
+    size_t ret_count;
+    int64_t ret_next_ms; /* when the next one expires, or -1 */
+};
+
 /* Status 0, JM_ENOJOB, or JM_EFINISHED (ret_state says how it ended). */
 struct store_cancel {
     struct store_op op;
@@ -182,6 +225,79 @@ struct store_cancel {
     enum job_state ret_was; /* where it was before */
     enum job_state ret_state;
     uint32_t ret_attempt;
+};
+
+/* What a person changes of a job that waits: the members of `spec` and `options` that `what` names.
+ * Status 0, JM_ENOJOB, JM_EFINISHED, or JM_ERUNNING if it is dispatched or running (ret_state says
+ * what it is). */
+enum store_change_what {
+    CHANGE_PRIORITY = 1 << 0,
+    CHANGE_DUE = 1 << 1, /* due_ms; in the past: at once */
+    CHANGE_ARGS = 1 << 2,
+    CHANGE_TAGS = 1 << 3,
+    CHANGE_TIMEOUT = 1 << 4,
+    CHANGE_MAX_ATTEMPTS = 1 << 5,
+    CHANGE_EXPIRES = 1 << 6, /* 0: never */
+    CHANGE_RETAIN = 1 << 7,
+    CHANGE_BACKOFF = 1 << 8,
+};
+
+struct store_change {
+    struct store_op op;
+    uint64_t id;
+    unsigned what;
+    struct job_spec
+        spec; /* priority, args, tags, timeout_ms, max_attempts, expires_at_ms, retain_ms */
+    struct backoff backoff;
+    int64_t due_ms;
+    int64_t now_ms;
+    enum job_state ret_state; /* after it */
+    int64_t ret_due_ms;
+};
+
+/* A person's retry of a finished job: a new attempt, queued now, with all budgets anew; its end
+ * goes into the history. Status 0, JM_ENOJOB, or JM_ENOTFINISHED. */
+struct store_retry {
+    struct store_op op;
+    uint64_t id;
+    enum job_state ret_was;
+    uint32_t ret_attempt;
+};
+
+/* The same change of many jobs: those that it does not fit are passed over. */
+enum store_bulk_verb { BULK_CANCEL, BULK_RETRY, BULK_DELETE };
+
+struct store_bulk_item {
+    uint64_t id;
+    bool ret_is_changed;
+    enum job_state ret_was;
+    uint32_t ret_attempt;
+};
+
+struct store_bulk {
+    struct store_op op;
+    enum store_bulk_verb verb;
+    struct store_bulk_item *items;
+    size_t count;
+    size_t ret_changed;
+};
+
+/* Removes up to `max_rows` of what has been kept long enough: finished jobs with all that belongs
+ * to them, Idempotency-Keys; and gives free pages back to the disk. */
+struct store_purge {
+    struct store_op op;
+    int64_t now_ms;
+    size_t max_rows;
+    size_t ret_rows;     /* removed; max_rows: there is more */
+    int64_t ret_next_ms; /* when there may be something to do again */
+};
+
+/* Keeps what a person has set for a queue or a task, as a record of conf.h. */
+struct store_set_conf {
+    struct store_op op;
+    bool is_task;
+    struct span name;
+    struct span record;
 };
 
 /* Removes a finished job. Status 0, JM_ENOJOB, or JM_ENOTFINISHED. */

@@ -144,7 +144,7 @@ static int apply_event(struct store *s, struct store_event *event)
         return rc;
     if (!found)
         return drop_event(s, event);
-    verdict_of(&live.job, event, &v);
+    verdict_of(&live.job, &BACKOFF_USUAL, event, &v);
     event->ret_outcome = v.outcome;
     event->ret_state = live.job.state;
     event->ret_attempt = live.job.attempt;

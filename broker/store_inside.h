@@ -5,6 +5,7 @@
  *     store_submit.c   STORE_SUBMIT, CANCEL, DELETE
  *     store_apply.c    STORE_APPLY: ends and other events (policy: verdict.c)
  *     store_backlog.c  STORE_TAKE, PUT_BACK, DUE
+ *     store_conf.c     STORE_SET_CONF
  *     store_notes.c    STORE_LEARN, RESERVE_IDS, PROBE
  *     store_tally.c    counts by queue and state
  *     store_db.c, store_migrate.c, store_query.h   SQLite
@@ -31,15 +32,15 @@
     X(SQL_COMMIT, "COMMIT")                                                                       \
     X(SQL_ROLLBACK, "ROLLBACK")                                                                   \
     X(SQL_JOB_INSERT, "INSERT INTO jobs (id, queue, task, priority, max_attempts, timeout_ms,"    \
-                      " grace_ms, tags, args) VALUES (?,?,?,?,?,?,?,?,?)")                        \
+                      " grace_ms, options, tags, args) VALUES (?,?,?,?,?,?,?,?,?,?)")             \
     X(SQL_JOB_GET, "SELECT queue, task, timeout_ms, grace_ms, args FROM jobs WHERE id = ?")       \
     X(SQL_JOB_DELETE, "DELETE FROM jobs WHERE id = ?")                                            \
     X(SQL_JOB_QUEUE, "SELECT queue FROM jobs WHERE id = ?")                                       \
     X(SQL_LIVE_INSERT, "INSERT INTO live (id, queue, state, priority, due_ms, attempt,"           \
-                       " max_attempts, failures, crashes, deaths, lost_from, host, begun_at_ms)"  \
-                       " VALUES (?,?,?,?,?,1,?,0,0,0,0,0,0)")                                     \
+                       " max_attempts, failures, crashes, deaths, lost_from, host, begun_at_ms,"  \
+                       " expires_at_ms, retain_ms) VALUES (?,?,?,?,?,1,?,0,0,0,0,0,0,?,?)")       \
     X(SQL_LIVE_GET, "SELECT queue, state, due_ms, attempt, max_attempts, failures, crashes,"      \
-                    " deaths, lost_from, host, begun_at_ms FROM live WHERE id = ?")               \
+                    " deaths, lost_from, host, begun_at_ms, retain_ms FROM live WHERE id = ?")    \
     X(SQL_LIVE_MOVE, "UPDATE live SET state = ?, due_ms = ?, attempt = ?, failures = ?,"          \
                      " crashes = ?, deaths = ?, lost_from = ?, host = ?, begun_at_ms = ?"         \
                      " WHERE id = ? AND state = ? AND attempt = ?")                               \
@@ -51,8 +52,8 @@
     X(SQL_LIVE_DUE, "SELECT id, due_ms FROM live INDEXED BY live_scheduled WHERE state = 1"       \
                     " ORDER BY due_ms, id LIMIT 1")                                               \
     X(SQL_END_INSERT, "INSERT INTO ends (id, state, attempt, failures, crashes, deaths, due_ms,"  \
-                      " host, begun_at_ms, finished_at_ms, run_us, error, result)"                \
-                      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)")                                      \
+                      " host, begun_at_ms, finished_at_ms, run_us, purge_at_ms, error, result)"   \
+                      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)")                                    \
     X(SQL_END_GET, "SELECT state, attempt FROM ends WHERE id = ?")                                \
     X(SQL_END_DELETE, "DELETE FROM ends WHERE id = ?")                                            \
     X(SQL_ATTEMPT_INSERT, "INSERT INTO attempts (id, attempt, outcome, host, begun_at_ms,"        \
@@ -78,6 +79,8 @@
                     " seen_at_ms = excluded.seen_at_ms"                                           \
                     " WHERE kind <> excluded.kind OR doc <> excluded.doc"                         \
                     " OR seen_at_ms < excluded.seen_at_ms - 60000")                               \
+    X(SQL_QUEUE_CONF_PUT, "INSERT OR REPLACE INTO queue_confs (queue, conf) VALUES (?,?)")        \
+    X(SQL_TASK_CONF_PUT, "INSERT OR REPLACE INTO task_confs (task, conf) VALUES (?,?)")           \
     X(SQL_BAD_INSERT, "INSERT INTO quarantine (found_at_ms, length_bytes, bytes) VALUES (?,?,?)") \
     X(SQL_BAD_TRIM, "DELETE FROM quarantine WHERE number <="                                      \
                     " (SELECT max(number) FROM quarantine) - ?")
@@ -114,6 +117,7 @@ struct store_live {
     int64_t due_ms;
     uint64_t host;
     int64_t begun_at_ms;
+    uint64_t retain_ms;
 };
 
 static inline struct store_query store_use(struct store *s, enum store_sql which)
@@ -161,6 +165,7 @@ int store_put_back(struct store *s, struct store_put_back *op, int *ret_status) 
 int store_due(struct store *s, struct store_due *op, int *ret_status) JM_MUST_CHECK;
 int store_cancel(struct store *s, struct store_cancel *op, int *ret_status) JM_MUST_CHECK;
 int store_delete(struct store *s, struct store_delete *op, int *ret_status) JM_MUST_CHECK;
+int store_set_conf(struct store *s, struct store_set_conf *op, int *ret_status) JM_MUST_CHECK;
 int store_learn(struct store *s, struct store_learn *op, int *ret_status) JM_MUST_CHECK;
 int store_reserve_ids(struct store *s, struct store_reserve_ids *op, int *ret_status) JM_MUST_CHECK;
 int store_probe(struct store *s, struct store_probe *op, int *ret_status) JM_MUST_CHECK;

@@ -28,6 +28,7 @@ int store_live_get(struct store *s, uint64_t id, struct store_live *ret_live, bo
     ret_live->job.lost_from = (uint32_t)store_query_int(&q);
     ret_live->host = (uint64_t)store_query_int(&q);
     ret_live->begun_at_ms = store_query_int(&q);
+    ret_live->retain_ms = (uint64_t)store_query_int(&q);
     store_query_end(&q);
     return ret_live->queue == NULL ? SQLITE_NOMEM : SQLITE_OK;
 }
@@ -72,6 +73,7 @@ static int insert_end(struct store *s, const struct store_live *live, const stru
     store_query_put_int(&q, end->begun_at_ms);
     store_query_put_int(&q, clock_wall_ms(s->conf.clock));
     store_query_put_int(&q, (int64_t)end->run_us);
+    store_query_put_int(&q, 0); /* purge_at_ms */
     store_query_put_blob(&q, end->error);
     store_query_put_blob(&q, end->result);
     return store_query_run(&q);

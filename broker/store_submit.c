@@ -50,6 +50,7 @@ static int insert_job(struct store *s, const struct store_submit *op)
     store_query_put_int(&q, op->spec.max_attempts);
     store_query_put_int(&q, (int64_t)op->spec.timeout_ms);
     store_query_put_int(&q, (int64_t)op->spec.grace_ms);
+    store_query_put_blob(&q, op->spec.options);
     store_query_put_blob(&q, op->spec.tags);
     store_query_put_blob(&q, op->spec.args);
     return store_query_run(&q);
@@ -65,6 +66,8 @@ static int insert_live(struct store *s, const struct store_submit *op)
     store_query_put_int(&q, op->spec.priority);
     store_query_put_int(&q, op->due_ms);
     store_query_put_int(&q, op->spec.max_attempts);
+    store_query_put_int(&q, op->spec.expires_at_ms);
+    store_query_put_int(&q, (int64_t)op->spec.retain_ms);
     return store_query_run(&q);
 }
 

@@ -71,18 +71,18 @@ static int error_of(const struct store_event *event)
 }
 
 /* A task that refuses its arguments will do so again. */
-static void judge_failure(struct verdict *v, uint64_t id)
+static void judge_failure(struct verdict *v, const struct backoff *backoff, uint64_t id)
 {
     struct verdict_job *job = &v->after;
 
     job->failures++;
     job->state = JOB_SCHEDULED;
-    v->wait_ms = backoff_ms(id, job->attempt, job->failures);
+    v->wait_ms = backoff_ms(backoff, id, job->attempt, job->failures);
     if (v->error == JM_ETASKARGS || job->failures >= job->max_attempts)
         job->state = JOB_FAILED;
 }
 
-static void judge_crash(struct verdict *v, uint64_t id)
+static void judge_crash(struct verdict *v, const struct backoff *backoff, uint64_t id)
 {
     struct verdict_job *job = &v->after;
 
@@ -93,7 +93,7 @@ static void judge_crash(struct verdict *v, uint64_t id)
         job->state = JOB_QUEUED;
     } else {
         job->state = JOB_SCHEDULED;
-        v->wait_ms = backoff_ms(id, job->attempt, job->crashes - 1);
+        v->wait_ms = backoff_ms(backoff, id, job->attempt, job->crashes - 1);
     }
 }
 
@@ -107,7 +107,7 @@ static void judge_loss(struct verdict_job *job, bool has_begun)
         job->state = JOB_FAILED;
 }
 
-static void judge(struct verdict *v, const struct store_event *event)
+static void judge(struct verdict *v, const struct backoff *backoff, const struct store_event *event)
 {
     struct verdict_job *job = &v->after;
 
@@ -119,10 +119,10 @@ static void judge(struct verdict *v, const struct store_event *event)
         job->state = JOB_SUCCEEDED;
         break;
     case JOB_ON_FAILURE:
-        judge_failure(v, event->event.id);
+        judge_failure(v, backoff, event->event.id);
         break;
     case JOB_ON_CRASH:
-        judge_crash(v, event->event.id);
+        judge_crash(v, backoff, event->event.id);
         break;
     case JOB_ON_LOSS:
         judge_loss(job, event->event.has_begun);
@@ -133,8 +133,8 @@ static void judge(struct verdict *v, const struct store_event *event)
     }
 }
 
-void verdict_of(const struct verdict_job *job, const struct store_event *event,
-                struct verdict *ret_verdict)
+void verdict_of(const struct verdict_job *job, const struct backoff *backoff,
+                const struct store_event *event, struct verdict *ret_verdict)
 {
     struct verdict v = {.outcome = STORE_APPLIED, .event = event_of(event), .after = *job};
     uint32_t attempt = event->event.attempt;
@@ -144,7 +144,7 @@ void verdict_of(const struct verdict_job *job, const struct store_event *event,
         return;
     }
     v.error = error_of(event);
-    judge(&v, event);
+    judge(&v, backoff, event);
     if (!is_about_current(job, v.event, attempt) ||
         !job_state_can_move(v.event, job->state, v.after.state)) {
         *ret_verdict = (struct verdict){.outcome = STORE_LATE};

@@ -29,8 +29,9 @@ struct verdict {
     int error;              /* JM_E… that tells how the attempt ended badly; 0: it did not */
 };
 
-void verdict_of(const struct verdict_job *job, const struct store_event *event,
-                struct verdict *ret_verdict);
+/* `backoff` is the job's own, or BACKOFF_DEFAULT. */
+void verdict_of(const struct verdict_job *job, const struct backoff *backoff,
+                const struct store_event *event, struct verdict *ret_verdict);
 
 /* A word for the event in the record of an attempt: those of the wire, or "lost". Static. */
 const char *verdict_word(const struct store_event *event);

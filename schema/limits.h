@@ -5,12 +5,17 @@
 #ifndef SCHEMA_LIMITS_H
 #define SCHEMA_LIMITS_H
 
+#include <stdint.h>
+
 enum {
     /* Names: a queue, a task, a tag, an Idempotency-Key. */
     JM_QUEUE_NAME_BYTES = 64, /* letters, digits, '_', '-', '.', ':' */
     JM_TASK_NAME_BYTES = 64,  /* likewise */
     JM_TAG_BYTES = 64,        /* any printable UTF-8 */
     JM_TAGS_PER_JOB = 16,
+    JM_LIMIT_KEY_BYTES = 128,       /* any printable UTF-8 */
+    JM_UNIQUE_KEY_BYTES = 255,      /* likewise */
+    JM_UNIQUE_ARGS = 32,            /* names of arguments that make a job unique */
     JM_IDEMPOTENCY_KEY_BYTES = 255, /* visible ASCII */
     JM_QUEUES = 4096,               /* distinct queue names that a broker keeps */
 
@@ -31,14 +36,33 @@ enum {
     JM_CRASH_LIMIT = 3, /* crashes of the process that ran the job */
     JM_DEATH_LIMIT = 5, /* deaths of its worker host while it ran */
     JM_BACKOFF_BASE_MS = 1000,
+    JM_BACKOFF_BASE_LIMIT_MS = 7 * 24 * 3600 * 1000,
+    JM_BACKOFF_FACTOR_MILLI = 2000, /* thousandths */
+    JM_BACKOFF_FACTOR_LIMIT_MILLI = 100 * 1000,
     JM_BACKOFF_CEILING_MS = 3600 * 1000,
+    JM_BACKOFF_JITTER_MILLI = 100, /* ± that part of the wait */
     JM_TIMEOUT_DEFAULT_MS = 3600 * 1000,
     JM_TIMEOUT_LIMIT_MS = 7 * 24 * 3600 * 1000,
     JM_RETRY_AFTER_LIMIT_MS = 7 * 24 * 3600 * 1000, /* that a task may ask for */
     JM_GRACE_DEFAULT_MS = 5000,
+    JM_GRACE_LIMIT_MS = 600 * 1000,
+    JM_RETAIN_DEFAULT_MS = 24 * 3600 * 1000,
+    JM_RETAIN_FAILED_MS = 7 * 24 * 3600 * 1000,
+    JM_IDEMPOTENCY_WINDOW_MS = 24 * 3600 * 1000,
     JM_PRIORITY_MIN = 1,
     JM_PRIORITY_DEFAULT = 5,
     JM_PRIORITY_MAX = 9,
+
+    /* What people set for queues and tasks. */
+    JM_CONCURRENCY_LIMIT = 1000000,
+    JM_RATE_LIMIT = 1000000, /* jobs in one period */
+    JM_RATE_PERIOD_LIMIT_MS = 24 * 3600 * 1000,
+    JM_QUEUED_LIMIT = 1000000000, /* of max_queued */
+    JM_LANES = 250000,            /* lanes (queue, task, priority, limit_key) that have live jobs */
+
+    /* Many at once. */
+    JM_BATCH_JOBS = 100000, /* in one POST /v1/jobs/batch */
+    JM_BULK_JOBS = 10000,   /* changed by one cancel, retry or delete by filter */
 
     /* Waiting and listing. */
     JM_WAIT_LIMIT_S = 60,
@@ -72,5 +96,10 @@ enum {
     JM_QUARANTINE_ENTRIES = 1000,
     JM_QUARANTINE_ENTRY_BYTES = 4096, /* kept of one entry */
 };
+
+/* What does not fit an int. */
+#define JM_DELAY_LIMIT_MS INT64_C(315360000000) /* ten years: run_at, expires_at, retain_ms */
+#define JM_BACKOFF_CEILING_LIMIT_MS INT64_C(31536000000) /* a year */
+#define JM_UNIQUE_PERIOD_LIMIT_MS INT64_C(31536000000)
 
 #endif

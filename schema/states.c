@@ -98,6 +98,9 @@ const char *job_event_word(enum job_event event)
         [JOB_ON_LOSS] = "loss",
         [JOB_ON_HAND_BACK] = "hand back",
         [JOB_ON_CANCEL] = "cancel",
+        [JOB_ON_EXPIRE] = "expire",
+        [JOB_ON_CHANGE] = "change",
+        [JOB_ON_RETRY] = "retry",
     };
 
     return words[event];

@@ -32,6 +32,9 @@ enum job_event {
     JOB_ON_LOSS,
     JOB_ON_HAND_BACK,
     JOB_ON_CANCEL,
+    JOB_ON_EXPIRE,
+    JOB_ON_CHANGE,
+    JOB_ON_RETRY,
     JOB_EVENT_COUNT
 };
 

@@ -115,7 +115,7 @@ static void check_one(struct fixture *f, enum what what, enum job_state from, ui
     assert_int_equal(fixture_get(f, id).state, e->to);
     assert_int_equal(fixture_get(f, id).attempt, e->attempt);
     if (e->to == JOB_SCHEDULED)
-        assert_int_equal(event.ret_due_ms, f->now_ms + backoff_ms(id, 1, 1));
+        assert_int_equal(event.ret_due_ms, f->now_ms + backoff_ms(&BACKOFF_USUAL, id, 1, 1));
 }
 
 static void every_event_in_every_state_does_what_the_table_says(void **state)
@@ -245,7 +245,8 @@ static void failures_are_tried_again_later_and_later_until_the_limit(void **stat
         if (attempt == JM_MAX_ATTEMPTS_DEFAULT)
             break;
         assert_int_equal(event.ret_state, JOB_SCHEDULED);
-        assert_int_equal(event.ret_due_ms, f->now_ms + backoff_ms(1, attempt, attempt));
+        assert_int_equal(event.ret_due_ms,
+                         f->now_ms + backoff_ms(&BACKOFF_USUAL, 1, attempt, attempt));
         job = fixture_get(f, 1);
         assert_string_equal(error_field(&job, "code"), attempt == 2 ? "timed_out" : "task_failed");
         assert_int_equal(bring_out(f, 1), attempt + 1);

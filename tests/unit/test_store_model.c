@@ -73,7 +73,7 @@ static void model_wait(struct model *m, size_t i, uint32_t nth)
 {
     struct model_job *job = &m->jobs[i];
 
-    job->due_ms = m->f->now_ms + backoff_ms(m->ids[i], job->attempt, nth);
+    job->due_ms = m->f->now_ms + backoff_ms(&BACKOFF_USUAL, m->ids[i], job->attempt, nth);
     model_next(job, OTHERWISE, JOB_SCHEDULED);
 }
 

@@ -1,0 +1,103 @@
+-- The whole life of a job: options, expiry, retention, tags, unique jobs, settings of queues and
+-- tasks. Tables whose rows get members before their large values are made anew, since ALTER TABLE
+-- could only add them behind.
+
+CREATE TABLE new_jobs (
+    id           INTEGER PRIMARY KEY,
+    queue        TEXT    NOT NULL,
+    task         TEXT    NOT NULL,
+    priority     INTEGER NOT NULL,
+    max_attempts INTEGER NOT NULL,
+    timeout_ms   INTEGER NOT NULL,
+    grace_ms     INTEGER NOT NULL,
+    options      BLOB,             -- a msgpack map of what is rarely asked; broker/job_options.h
+    tags         BLOB,             -- a msgpack array of str; each has a row in `tags` too
+    args         BLOB              -- one msgpack value
+) STRICT;
+INSERT INTO new_jobs (id, queue, task, priority, max_attempts, timeout_ms, grace_ms, tags, args)
+    SELECT id, queue, task, priority, max_attempts, timeout_ms, grace_ms, tags, args FROM jobs;
+DROP TABLE jobs;
+ALTER TABLE new_jobs RENAME TO jobs;
+
+CREATE TABLE new_live (
+    id            INTEGER PRIMARY KEY,
+    queue         TEXT    NOT NULL,
+    state         INTEGER NOT NULL,
+    priority      INTEGER NOT NULL,
+    due_ms        INTEGER NOT NULL,
+    attempt       INTEGER NOT NULL,
+    max_attempts  INTEGER NOT NULL,
+    failures      INTEGER NOT NULL,
+    crashes       INTEGER NOT NULL,
+    deaths        INTEGER NOT NULL,
+    lost_from     INTEGER NOT NULL, -- every attempt from this one to the current was given up as
+                                    -- lost; 0: the last one was not
+    host          INTEGER NOT NULL, -- that ran it last; the 64 bits as a signed number; 0: none
+    begun_at_ms   INTEGER NOT NULL, -- of the last attempt that is known to have begun; 0: none
+    expires_at_ms INTEGER NOT NULL, -- an attempt that has not begun by then does not; 0: never
+    retain_ms     INTEGER NOT NULL  -- how long its end is kept; 0: as its queue or the broker says
+) STRICT;
+INSERT INTO new_live SELECT *, 0, 0 FROM live;
+DROP TABLE live;
+ALTER TABLE new_live RENAME TO live;
+
+-- Dispatched or running: the only index on the fast path, and all that a start has to read.
+CREATE INDEX live_out ON live (id) WHERE state IN (3, 4);
+CREATE INDEX live_backlog ON live (queue, priority DESC, due_ms, id) WHERE state = 2;
+CREATE INDEX live_scheduled ON live (due_ms, id) WHERE state = 1;
+CREATE INDEX live_expiring ON live (expires_at_ms, id) WHERE expires_at_ms > 0 AND state IN (1, 2);
+
+CREATE TABLE new_ends (
+    id             INTEGER PRIMARY KEY,
+    state          INTEGER NOT NULL,
+    attempt        INTEGER NOT NULL, -- the one that ended it
+    failures       INTEGER NOT NULL,
+    crashes        INTEGER NOT NULL,
+    deaths         INTEGER NOT NULL,
+    due_ms         INTEGER NOT NULL,
+    host           INTEGER NOT NULL,
+    begun_at_ms    INTEGER NOT NULL,
+    finished_at_ms INTEGER NOT NULL,
+    run_us         INTEGER NOT NULL,
+    purge_at_ms    INTEGER NOT NULL, -- when it may go; 0: by the broker's default, which a walk in
+                                     -- the order of ids finds without an index
+    error          BLOB,             -- a msgpack map: code, message and evidence
+    result         BLOB              -- one msgpack value
+) STRICT;
+INSERT INTO new_ends (id, state, attempt, failures, crashes, deaths, due_ms, host, begun_at_ms,
+                      finished_at_ms, run_us, purge_at_ms, error, result)
+    SELECT id, state, attempt, failures, crashes, deaths, due_ms, host, begun_at_ms, finished_at_ms,
+           run_us, iif(state = 11, finished_at_ms + 604800000, 0), error, result FROM ends;
+DROP TABLE ends;
+ALTER TABLE new_ends RENAME TO ends;
+
+CREATE INDEX ends_failed ON ends (id) WHERE state = 11;
+CREATE INDEX ends_purge ON ends (purge_at_ms, id) WHERE purge_at_ms > 0;
+
+-- One row for each tag of a job, so that whoever tags pays for finding by tags.
+CREATE TABLE tags (
+    tag TEXT    NOT NULL,
+    id  INTEGER NOT NULL,
+    PRIMARY KEY (tag, id)
+) STRICT, WITHOUT ROWID;
+
+-- Who holds the place of a unique job. Whether it still holds is looked up when another one comes.
+CREATE TABLE uniques (
+    digest   BLOB    NOT NULL PRIMARY KEY, -- SHA-256 of what makes it unique
+    id       INTEGER NOT NULL,
+    how      INTEGER NOT NULL,             -- enum unique_while
+    until_ms INTEGER NOT NULL              -- for a period: its end; else 0
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX uniques_job ON uniques (id);
+
+-- What people have set; a record of broker/conf.h.
+CREATE TABLE queue_confs (
+    queue TEXT NOT NULL PRIMARY KEY,
+    conf  BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE task_confs (
+    task TEXT NOT NULL PRIMARY KEY,
+    conf BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
