@@ -216,6 +216,8 @@ static void run_one(struct child *child, const struct claimed *claimed)
     begun_at_ms = clock_wall_ms(clock_real());
     run_open(&child->call, &claimed->job,
              child->shm->conf.file_root[0] != '\0' ? child->shm->conf.file_root : NULL);
+    child->call.shm = child->shm;
+    child->call.position = claimed->position;
     if (!shm_begin(child->shm, claimed->position, begun_ns, begun_at_ms)) {
         shm_free(child->shm, claimed->position); /* taken back by the parent */
         return;

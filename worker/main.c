@@ -24,7 +24,7 @@ static const struct opt opts[] = {
      .help = "Which queues to serve; an earlier one first."},
     {"tasks-dir", 0, OPT_STR, FIELD(tasks_dir), "", .value = "DIR",
      .help = "Executables in this directory are tasks by their file names: arguments as JSON on "
-             "stdin, result as JSON on stdout."},
+             "stdin, result as JSON on stdout, progress and retry lines on descriptor 3."},
     {"file-root", 0, OPT_STR, FIELD(file_root), "", .value = "DIR",
      .help = "Tasks that read files may do so below this directory; without it, none may."},
     {"test-tasks", 0, OPT_BOOL, FIELD(has_test_tasks), "no",

@@ -1,5 +1,5 @@
 /*
- * program.c: three pipes and a pidfd in one poll(2), so that neither side waits for the other
+ * program.c: four pipes and a pidfd in one poll(2), so that neither side waits for the other
  * however much is written. The end of the program ends the reading, not the end of its pipes: a
  * process that it left behind may hold those open.
  *
@@ -26,6 +26,7 @@
 #include "lib/json.h"
 #include "schema/errors.h"
 #include "schema/id.h"
+#include "worker/control.h"
 #include "worker/orphans.h"
 
 enum {
@@ -35,7 +36,7 @@ enum {
     PROGRAM_STDERR_KEPT = 64 << 10, /* read before it is cut back to the tail */
 };
 
-enum { PIPE_IN, PIPE_OUT, PIPE_ERR, PIPE_COUNT };
+enum { PIPE_IN, PIPE_OUT, PIPE_ERR, PIPE_CONTROL, PIPE_COUNT }; /* the program's descriptors */
 
 struct program {
     struct task_call *call;
@@ -48,6 +49,7 @@ struct program {
     size_t written;
     struct buf output;
     struct buf errors;
+    struct control control;
     int status;
 };
 
@@ -69,8 +71,9 @@ static void close_all(struct program *p)
 
 static bool is_for_manager(const char *variable)
 {
-    static const char *const prefixes[] = {"NOTIFY_SOCKET=", "WATCHDOG_",       "LISTEN_",
-                                           "JOBMILL_TASK=",  "JOBMILL_JOB_ID=", "JOBMILL_ATTEMPT="};
+    static const char *const prefixes[] = {
+        "NOTIFY_SOCKET=",   "WATCHDOG_",          "LISTEN_", "JOBMILL_TASK=", "JOBMILL_JOB_ID=",
+        "JOBMILL_ATTEMPT=", "JOBMILL_CONTROL_FD="};
 
     for (size_t i = 0; i < JM_COUNT_OF(prefixes); i++)
         if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
@@ -86,8 +89,8 @@ static _Noreturn void die(const char *what, const char *file)
 
 static _Noreturn void execute(const struct program *p)
 {
-    char *variables[PROGRAM_ENVIRONMENT + 4];
-    char task[96], job[64], attempt[64], path[4096], id[ID_TEXT_BYTES];
+    char *variables[PROGRAM_ENVIRONMENT + 5];
+    char task[96], job[64], attempt[64], control[32], path[4096], id[ID_TEXT_BYTES];
     char *argv[] = {path, NULL};
     size_t n = 0;
 
@@ -95,10 +98,12 @@ static _Noreturn void execute(const struct program *p)
     snprintf(task, sizeof(task), "JOBMILL_TASK=%s", task_name(p->call));
     snprintf(job, sizeof(job), "JOBMILL_JOB_ID=%s", id);
     snprintf(attempt, sizeof(attempt), "JOBMILL_ATTEMPT=%" PRIu32, task_attempt(p->call));
+    snprintf(control, sizeof(control), "JOBMILL_CONTROL_FD=%d", PIPE_CONTROL);
     variables[n++] = task;
     variables[n++] = job;
     variables[n++] = attempt;
-    for (char **at = environ; *at != NULL && n < PROGRAM_ENVIRONMENT + 3; at++)
+    variables[n++] = control;
+    for (char **at = environ; *at != NULL && n < PROGRAM_ENVIRONMENT + 4; at++)
         if (!is_for_manager(*at))
             variables[n++] = *at;
     variables[n] = NULL;
@@ -119,6 +124,7 @@ static _Noreturn void become(const struct program *p, const int theirs[PIPE_COUN
     for (int i = 0; i < PIPE_COUNT; i++)
         if (dup2(theirs[i], i) < 0)
             _exit(127);
+    (void)close_range(PIPE_COUNT, ~0U, 0); /* the child's own: its connection, the memory */
     (void)signal(SIGPIPE, SIG_DFL);
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -127,7 +133,7 @@ static _Noreturn void become(const struct program *p, const int theirs[PIPE_COUN
 
 /* ---- in the child ---- */
 
-/* A pipe whose ends are both above the standard descriptors, ours non-blocking. */
+/* A pipe whose ends are both above the program's descriptors, ours non-blocking. */
 static bool open_pipe(int direction, int *ret_ours, int *ret_theirs)
 {
     int ends[2];
@@ -141,7 +147,7 @@ static bool open_pipe(int direction, int *ret_ours, int *ret_theirs)
 
 static bool start(struct program *p)
 {
-    int theirs[PIPE_COUNT] = {-1, -1, -1};
+    int theirs[PIPE_COUNT] = {-1, -1, -1, -1};
     pid_t parent = getpid();
     bool is_open = true;
 
@@ -193,6 +199,8 @@ static bool read_pipe(struct program *p, int which)
     }
     if (which == PIPE_ERR)
         keep_errors(p, bytes, (size_t)n);
+    else if (which == PIPE_CONTROL)
+        control_take(&p->control, span_of(bytes, (size_t)n));
     else
         buf_put(&p->output, bytes, (size_t)n);
     return true;
@@ -202,17 +210,16 @@ static void serve(struct program *p, const struct pollfd *polled)
 {
     if (polled[PIPE_IN].revents != 0)
         write_input(p);
-    if (polled[PIPE_OUT].revents != 0)
-        (void)read_pipe(p, PIPE_OUT);
-    if (polled[PIPE_ERR].revents != 0)
-        (void)read_pipe(p, PIPE_ERR);
+    for (int which = PIPE_OUT; which < PIPE_COUNT; which++)
+        if (polled[which].revents != 0)
+            (void)read_pipe(p, which);
 }
 
 /* What the program wrote before it ended is in the pipes; no more is waited for. A pipe holds at
  * most 1 MiB (pipe(7)), so that this ends even if a survivor goes on writing. */
 static void drain(struct program *p)
 {
-    for (int which = PIPE_OUT; which <= PIPE_ERR; which++)
+    for (int which = PIPE_OUT; which < PIPE_COUNT; which++)
         for (int i = 0; i < (1 << 20) / PROGRAM_READ_BYTES && p->fds[which] >= 0; i++)
             if (!read_pipe(p, which))
                 break;
@@ -227,6 +234,7 @@ static void attend(struct program *p)
             {.fd = p->fds[PIPE_IN], .events = POLLOUT},
             {.fd = p->fds[PIPE_OUT], .events = POLLIN},
             {.fd = p->fds[PIPE_ERR], .events = POLLIN},
+            {.fd = p->fds[PIPE_CONTROL], .events = POLLIN},
             {.fd = p->pidfd, .events = POLLIN},
         };
 
@@ -238,6 +246,7 @@ static void attend(struct program *p)
             (void)kill(p->pid, SIGKILL);
     }
     drain(p);
+    control_finish(&p->control);
     while (wait4(p->pid, &p->status, 0, &p->call->usage) < 0 && errno == EINTR)
         continue;
 }
@@ -306,6 +315,15 @@ static void judge(struct program *p)
     }
 }
 
+/* What it said about the next attempt counts when it fails, however it does. */
+static void steer_retry(struct program *p)
+{
+    if (p->call->outcome != RUN_FAILED)
+        return;
+    p->call->retry = p->control.retry;
+    p->call->retry_after_ms = p->control.retry_after_ms;
+}
+
 static void set_term_blocked(bool is_blocked)
 {
     sigset_t term;
@@ -329,16 +347,19 @@ static void run_to_end(struct program *p)
         set_term_blocked(false);
     }
     run_check_result(p->call);
+    steer_retry(p);
 }
 
 void program_run(struct task_call *call, const char *dir, const char *file)
 {
-    struct program p = {.call = call, .dir = dir, .file = file, .pidfd = -1, .fds = {-1, -1, -1}};
+    struct program p = {
+        .call = call, .dir = dir, .file = file, .pidfd = -1, .fds = {-1, -1, -1, -1}};
     struct json_error error;
 
     buf_init(&p.input, PROGRAM_INPUT_BYTES);
     buf_init(&p.output, JM_RESULT_BYTES);
     buf_init(&p.errors, PROGRAM_STDERR_KEPT);
+    control_init(&p.control, call);
     if (json_from_msgpack(task_args(call), &p.input, &error) != JSON_OK)
         (void)task_refuse(call, "the arguments have no JSON form: %s",
                           json_problem_words(error.problem));

@@ -2,8 +2,9 @@
  * program.h: runs an executable as a task: arguments as JSON on stdin, the result as JSON on stdout
  * (nothing means null), exit status 0 or a failure with the tail of stderr. The program finds
  * JOBMILL_TASK, JOBMILL_JOB_ID and JOBMILL_ATTEMPT in its environment and starts in the tasks
- * directory. It belongs to the child's process group, so that what is sent there at a timeout
- * reaches it too; what it leaves running behind is killed.
+ * directory. JOBMILL_CONTROL_FD, which is 3, names a pipe that it may write control.h's lines to.
+ * It has no other descriptor of the worker's. It belongs to the child's process group, so that what
+ * is sent there at a timeout reaches it too; what it leaves running behind is killed.
  */
 #ifndef WORKER_PROGRAM_H
 #define WORKER_PROGRAM_H

@@ -33,6 +33,7 @@ void run_open(struct task_call *call, const struct wire_job *job, const char *fi
 {
     call->job = job;
     call->file_root = file_root;
+    call->shm = NULL;
     call->outcome = RUN_SUCCEEDED;
     snprintf(call->name, sizeof(call->name), "%.*s", (int)job->task.len,
              (const char *)job->task.data);
@@ -40,6 +41,8 @@ void run_open(struct task_call *call, const struct wire_job *job, const char *fi
     buf_clear(&call->stderr_tail);
     call->code[0] = '\0';
     call->message[0] = '\0';
+    call->retry = WIRE_RETRY_DEFAULT;
+    call->retry_after_ms = 0;
     call->signal = 0;
     call->exit_status = 0;
     call->usage = (struct rusage){0};
@@ -195,6 +198,21 @@ int task_arg_text(struct task_call *call, const char *name, char *ret_text, size
     return 0;
 }
 
+void task_progress(struct task_call *call, uint64_t done, uint64_t total, const char *fmt, ...)
+{
+    char message[SHM_MESSAGE_BYTES + 1] = "";
+    va_list args;
+
+    if (call->shm == NULL)
+        return;
+    if (fmt != NULL) {
+        va_start(args, fmt);
+        vsnprintf(message, sizeof(message), fmt, args);
+        va_end(args);
+    }
+    shm_report(call->shm, call->position, done, total, span_of_str(message));
+}
+
 msgpack_packer *task_result(struct task_call *call)
 {
     return &call->packer;
@@ -210,8 +228,12 @@ static int fail(struct task_call *call, const char *code, const char *fmt, va_li
 
 static int fail(struct task_call *call, const char *code, const char *fmt, va_list args)
 {
+    const char *default_code = errors_code(JM_ETASKFAILED);
+
     call->outcome = RUN_FAILED;
-    snprintf(call->code, sizeof(call->code), "%s", code);
+    call->retry = WIRE_RETRY_DEFAULT;
+    call->retry_after_ms = 0;
+    snprintf(call->code, sizeof(call->code), "%s", code != NULL ? code : default_code);
     vsnprintf(call->message, sizeof(call->message), fmt, args);
     return JM_ETASKFAILED;
 }
@@ -222,8 +244,33 @@ int task_fail(struct task_call *call, const char *code, const char *fmt, ...)
     int error;
 
     va_start(args, fmt);
-    error = fail(call, code != NULL ? code : errors_code(JM_ETASKFAILED), fmt, args);
+    error = fail(call, code, fmt, args);
     va_end(args);
+    return error;
+}
+
+int task_fail_for_good(struct task_call *call, const char *code, const char *fmt, ...)
+{
+    va_list args;
+    int error;
+
+    va_start(args, fmt);
+    error = fail(call, code, fmt, args);
+    va_end(args);
+    call->retry = WIRE_RETRY_NEVER;
+    return error;
+}
+
+int task_retry_after(struct task_call *call, uint64_t ms, const char *code, const char *fmt, ...)
+{
+    va_list args;
+    int error;
+
+    va_start(args, fmt);
+    error = fail(call, code, fmt, args);
+    va_end(args);
+    call->retry = WIRE_RETRY_AFTER;
+    call->retry_after_ms = ms < JM_RETRY_AFTER_LIMIT_MS ? ms : JM_RETRY_AFTER_LIMIT_MS;
     return error;
 }
 
@@ -295,6 +342,9 @@ void run_describe(const struct task_call *call, struct wire_event *ret_event)
     ret_event->signal = (uint32_t)call->signal;
     ret_event->exit_status = (uint32_t)call->exit_status;
     ret_event->message = span_of_str(call->message);
-    if (call->outcome == RUN_FAILED)
-        ret_event->code = span_of_str(call->code);
+    if (call->outcome != RUN_FAILED)
+        return;
+    ret_event->code = span_of_str(call->code);
+    ret_event->retry = call->retry;
+    ret_event->retry_after_ms = call->retry_after_ms;
 }

@@ -11,6 +11,7 @@
 #include "lib/buf.h"
 #include "schema/limits.h"
 #include "schema/wire.h"
+#include "worker/shm.h"
 #include "worker/task.h"
 
 enum run_outcome { RUN_SUCCEEDED, RUN_FAILED, RUN_CRASHED };
@@ -18,6 +19,8 @@ enum run_outcome { RUN_SUCCEEDED, RUN_FAILED, RUN_CRASHED };
 struct task_call {
     const struct wire_job *job;
     const char *file_root;
+    struct shm *shm; /* where progress goes, NULL: nowhere; and of which job there */
+    uint64_t position;
     char name[JM_TASK_NAME_BYTES + 1];
 
     enum run_outcome outcome;
@@ -25,6 +28,8 @@ struct task_call {
     msgpack_packer packer;
     char code[JM_TASK_NAME_BYTES + 1];
     char message[JM_ERROR_MESSAGE_BYTES];
+    enum wire_retry retry; /* of the failure */
+    uint64_t retry_after_ms;
 
     /* What a program left behind besides. */
     struct buf stderr_tail;
@@ -36,7 +41,7 @@ struct task_call {
 void run_init(struct task_call *call);
 void run_done(struct task_call *call);
 
-/* Prepares the call for another job, which it borrows. */
+/* Prepares the call for another job, which it borrows. Its progress goes nowhere yet. */
 void run_open(struct task_call *call, const struct wire_job *job, const char *file_root);
 
 /* Runs a native task and judges what it left. */

@@ -205,6 +205,7 @@ void scan_evict(struct slot *slot, uint64_t grace_ms, uint64_t now_ns)
 uint32_t scan_write_held(struct slot *slot, uint64_t now_ns, struct buf *out)
 {
     struct shm_held held;
+    struct shm_progress progress;
     uint64_t tail, head;
     uint32_t count = 0;
 
@@ -218,6 +219,11 @@ uint32_t scan_write_held(struct slot *slot, uint64_t now_ns, struct buf *out)
         if (!shm_peek(slot->shm, at, &held) || held.state == SHM_TAKEN)
             continue;
         described = slot_describe(slot, &held, now_ns);
+        if (shm_read_progress(slot->shm, &held, &progress)) {
+            described.done = progress.done;
+            described.total = progress.total;
+            described.message = span_of(progress.message, progress.message_len);
+        }
         wire_encode_held(out, &described);
         count++;
     }

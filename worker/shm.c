@@ -80,6 +80,7 @@ void shm_unmap(struct shm *shm)
 void shm_reset(struct shm *shm)
 {
     memset(shm->jobs, 0, sizeof(shm->jobs));
+    memset(&shm->progress, 0, sizeof(shm->progress)); /* it may have died while it wrote */
     atomic_store(&shm->client_id, 0);
     atomic_store(&shm->is_claiming, 0);
     atomic_store(&shm->claims, 0);
@@ -146,6 +147,48 @@ void shm_range(struct shm *shm, uint64_t *ret_tail, uint64_t *ret_head)
         head = tail + SHM_JOBS;
     *ret_tail = tail;
     *ret_head = head;
+}
+
+bool shm_read_progress(struct shm *shm, const struct shm_held *held,
+                       struct shm_progress *ret_progress)
+{
+    struct shm_progress *from = &shm->progress;
+
+    for (int i = 0; i < SHM_PEEKS && held->state == SHM_BEGUN; i++) {
+        uint64_t turn = atomic_load_explicit(&from->turn, memory_order_acquire);
+        struct shm_progress copy = {.word = from->word,
+                                    .done = from->done,
+                                    .total = from->total,
+                                    .message_len = from->message_len};
+
+        memcpy(copy.message, from->message, sizeof(copy.message));
+        atomic_thread_fence(memory_order_acquire);
+        if (turn % 2 != 0 || atomic_load_explicit(&from->turn, memory_order_relaxed) != turn)
+            continue;
+        if (copy.word != held->word || copy.message_len > sizeof(copy.message))
+            return false;
+        *ret_progress = copy;
+        return true;
+    }
+    return false;
+}
+
+void shm_report(struct shm *shm, uint64_t position, uint64_t done, uint64_t total,
+                struct span message)
+{
+    struct shm_progress *to = &shm->progress;
+    uint64_t turn = atomic_load_explicit(&to->turn, memory_order_relaxed);
+    size_t len = message.len < sizeof(to->message) ? message.len : sizeof(to->message);
+
+    atomic_store_explicit(&to->turn, turn + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    to->word = with_state((position + 1) << 8, SHM_BEGUN);
+    to->done = done;
+    to->total = total;
+    to->message_len = (uint32_t)len;
+    if (len > 0)
+        memcpy(to->message, message.data, len);
+    atomic_store_explicit(&to->turn, turn + 2, memory_order_release);
 }
 
 static bool move(struct shm_job *job, uint64_t word, enum shm_state to)

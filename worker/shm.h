@@ -35,6 +35,8 @@ enum {
     SHM_OUT_BYTES = 256 << 10, /* room for unpublished ends; a larger one is published alone */
     SHM_PATH_BYTES = 1024,
     SHM_QUEUES_BYTES = 4096,
+    SHM_MESSAGE_BYTES =
+        JM_PROGRESS_MESSAGE_BYTES + 4, /* so that it can be cut between characters */
 };
 
 /* What the parent watches for in a slot; the child wakes it only for the rest. */
@@ -55,6 +57,16 @@ struct shm_job {
     uint32_t attempt;
     uint32_t out_offset; /* the encoded end in `out`, from DONE on */
     uint32_t out_len;    /* 0: it is not there but in the child's own memory */
+};
+
+/* How far the running job is. A sequence lock: `turn` is odd while the child writes. */
+struct shm_progress {
+    _Atomic uint64_t turn;
+    uint64_t word; /* of the job while it was BEGUN; 0: nothing was reported */
+    uint64_t done;
+    uint64_t total;
+    uint32_t message_len;
+    char message[SHM_MESSAGE_BYTES];
 };
 
 /* What the parent tells the child at its start. */
@@ -87,6 +99,7 @@ struct shm {
     _Atomic uint64_t tail; /* jobs[tail % SHM_JOBS] to jobs[head % SHM_JOBS] may be in use */
     _Atomic uint64_t head;
 
+    struct shm_progress progress;
     struct shm_job jobs[SHM_JOBS];
     uint8_t out[SHM_OUT_BYTES];
 };
@@ -125,6 +138,15 @@ void shm_range(struct shm *shm, uint64_t *ret_tail, uint64_t *ret_head);
 
 /* The parent takes a job that is CLAIMED or DONE, as it was copied. False: the child was faster. */
 bool shm_take(struct shm *shm, uint64_t position, const struct shm_held *held) JM_MUST_CHECK;
+
+/* A copy of what the job has reported, if it is BEGUN as it was copied; false if it has reported
+ * nothing, or writes just now without end. */
+bool shm_read_progress(struct shm *shm, const struct shm_held *held,
+                       struct shm_progress *ret_progress);
+
+/* The child tells how far its running job is; what of `message` is too long is cut. */
+void shm_report(struct shm *shm, uint64_t position, uint64_t done, uint64_t total,
+                struct span message);
 
 /* The child's moves. shm_claim needs a free entry (shm_free_count > 0) and returns its position. */
 uint64_t shm_claim(struct shm *shm, uint32_t node, uint64_t id, uint32_t attempt,

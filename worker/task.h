@@ -70,6 +70,12 @@ int task_arg_value(struct task_call *call, const char *name, struct span *ret_va
 int task_arg_text(struct task_call *call, const char *name, char *ret_text,
                   size_t size) JM_MUST_CHECK;
 
+/* Tells how far the call is: `done` of `total` (0: not known) and a few words, cut at
+ * JM_PROGRESS_MESSAGE_BYTES, or NULL. Cheap: a write into memory, without a system call; who asks
+ * for the job sees the last one, a second or so later. */
+void task_progress(struct task_call *call, uint64_t done, uint64_t total, const char *fmt, ...)
+    JM_PRINTF(4, 5);
+
 /* Where to pack the result: one value of at most JM_RESULT_BYTES. */
 msgpack_packer *task_result(struct task_call *call);
 
@@ -79,6 +85,15 @@ void task_put_result(struct task_call *call, struct span value);
 /* Fails the call; the last one counts. `code` is a word by the rule of task names (task_failed if
  * NULL), the sentence is for people and cut at JM_ERROR_MESSAGE_BYTES. Returns what run returns. */
 int task_fail(struct task_call *call, const char *code, const char *fmt, ...) JM_PRINTF(3, 4);
+
+/* task_fail, and no attempt follows: it would fail again. */
+int task_fail_for_good(struct task_call *call, const char *code, const char *fmt, ...)
+    JM_PRINTF(3, 4);
+
+/* task_fail, and the next attempt, if the job has one left, comes `ms` milliseconds after this one
+ * (at most JM_RETRY_AFTER_LIMIT_MS; more counts as that). */
+int task_retry_after(struct task_call *call, uint64_t ms, const char *code, const char *fmt, ...)
+    JM_PRINTF(4, 5);
 
 /* task_fail with the code bad_args. */
 int task_refuse(struct task_call *call, const char *fmt, ...) JM_PRINTF(2, 3);

@@ -74,6 +74,15 @@ class Worker(harness.Mill):
         return harness.wait_for(lambda: (lambda beat: beat and condition(beat) and beat)(self.beat()),
                                 what)
 
+    def wait_progress(self, job_id, condition):
+        """What a heartbeat says of the job, once it tells of progress that is as it should be."""
+        def find():
+            for held in (self.beat() or {"held": []})["held"]:
+                if held["id"] == job_id and "done" in held and condition(held):
+                    return held
+            return None
+        return harness.wait_for(find, f"progress of job {job_id}")
+
     def children(self):
         return children_of(self.host.pid)
 
@@ -183,6 +192,36 @@ class TestTasks(unittest.TestCase):
             self.expect_failure(w.run("nosuch", None, 3), "unknown_task", "nosuch")
             self.expect_failure(w.run("fail", {"message": "x" * 1020}, 4), "task_failed", "x" * 1000)
 
+    def test_a_failure_says_what_is_to_follow(self):
+        with Worker() as w:
+            event = w.run("fail", {"retry": "never", "code": "my_code"}, 1)
+            self.expect_failure(event, "my_code")
+            self.assertEqual((event["retry"], event["retry_after_ms"]), (1, None))
+            event = w.run("fail", {"retry_after_ms": 2500}, 2)
+            self.assertEqual((event["retry"], event["retry_after_ms"]), (2, 2500))
+            event = w.run("fail", {"until_attempt": 3}, 3, attempt=2)
+            self.assertEqual((event["kind"], event["retry"]), ("failed", None))
+            event = w.run("fail", {"until_attempt": 3, "retry": "never"}, 3, attempt=3)
+            self.assertEqual((event["kind"], event["result"]), ("succeeded", 3))
+            self.expect_failure(w.run("fail", {"retry": "often"}, 4), "bad_args", "'retry'")
+            self.expect_failure(w.run("fail", {"retry_after_ms": 604800001}, 5), "bad_args",
+                                "'retry_after_ms'", "604800000")
+
+    def test_long_builtin_tasks_report_their_progress(self):
+        with harness.Mill() as outer:
+            with open(outer.dir / "hole", "wb") as file:
+                file.truncate(1 << 36)
+            with Worker("--file-root", outer.dir) as w:
+                for job_id, (task, args, total, words) in enumerate((
+                        ("sleep", {"ms": 60000}, 60000, ""), ("spin", {"ms": 60000}, 60000, ""),
+                        ("sha256", {"path": "hole"}, 1 << 36, "bytes")), 1):
+                    w.push(mp.job(job_id, task, args, grace_ms=0))
+                    held = w.wait_progress(job_id, lambda held: held["done"] > 0)
+                    self.assertEqual((held["total"], held["message"]), (total, words))
+                    w.wait_progress(job_id, lambda later: total > later["done"] > held["done"])
+                    w.control(mp.kill_order(job_id))
+                    w.wait_end(job_id, "killed")
+
     def test_test_tasks_are_there_only_if_asked_for(self):
         with Worker("--no-test-tasks") as w:
             self.expect_failure(w.run("crash", None, 1), "unknown_task", "crash")
@@ -284,6 +323,67 @@ class TestPrograms(unittest.TestCase):
             self.assertIsNone(w.run("silent", None, 1)["result"])
             event = w.run("chatty", None, 2)
             self.assertEqual((event["kind"], event["code"]), ("failed", "bad_result"))
+
+    def test_a_program_says_what_is_to_follow_its_failure(self):
+        write_task(self.dir, "say", f"#!{sys.executable}\nimport json, os, sys\n"
+                                    "text = json.load(sys.stdin).encode()\n"
+                                    "os.write(int(os.environ['JOBMILL_CONTROL_FD']), text)\n"
+                                    "sys.exit(3)\n")
+        write_task(self.dir, "garbage", "#!/bin/sh\necho 'retry never' >&3\necho oops\n")
+        write_task(self.dir, "fine", "#!/bin/sh\necho 'retry never' >&3\necho 1\n")
+        write_task(self.dir, "abort", "#!/bin/sh\necho 'retry never' >&3\nkill -ABRT $$\n")
+        with self.worker() as w:
+            for job_id, (text, retry, ms) in enumerate((
+                    ("retry never\n", 1, None), ("retry after 1500\n", 2, 1500),
+                    ("retry never\nretry after 9", 2, 9), ("retry sometimes\n", None, None),
+                    ("\n", None, None)), 1):
+                with self.subTest(text=text):
+                    event = w.run("say", text, job_id)
+                    self.assertEqual((event["kind"], event["exit_status"]), ("failed", 3))
+                    self.assertEqual((event["retry"], event["retry_after_ms"]), (retry, ms))
+            event = w.run("garbage", None, 11)
+            self.assertEqual((event["code"], event["retry"]), ("bad_result", 1))
+            self.assertEqual(w.run("fine", None, 12)["result"], 1)
+            event = w.run("abort", None, 13)
+            self.assertEqual((event["kind"], event["retry"]), ("crashed", None))
+            self.assertIsNone(w.run("fail", None, 14)["retry"])  # nothing sticks
+
+    def test_a_program_tells_of_its_progress_while_it_runs(self):
+        gate = self.dir / "gate"
+        os.mkfifo(gate)
+        write_task(self.dir, "walk", f"#!/bin/sh\necho progress 1 3 'grüße: 1 of 3' >&3\nread -r _ <{gate}\n"
+                                     f"printf 'progress 2' >&3\nprintf ' 3\\n' >&3\nread -r _ <{gate}\n")
+        with self.worker() as w:
+            w.push(mp.job(1, "walk"))
+            held = w.wait_progress(1, lambda held: True)
+            self.assertEqual((held["done"], held["total"], held["message"]), (1, 3, "grüße: 1 of 3"))
+            gate.write_text("\n")
+            held = w.wait_progress(1, lambda held: held["done"] == 2)
+            self.assertEqual((held["total"], held["message"]), (3, ""))
+            gate.write_text("\n")
+            self.assertEqual(w.wait_end(1)["kind"], "succeeded")
+            w.push(mp.job(2, "sleep", {"ms": 300}))
+            w.wait_end(2, "running")
+            w.wait_end(2)
+
+    def test_lines_that_are_not_understood_are_logged_once_and_do_no_harm(self):
+        write_task(self.dir, "noise", "#!/bin/sh\nyes 'hello broker' | head -n 100000 >&3\n"
+                                      "head -c 3000000 /dev/zero >&3\necho 7\n")
+        with self.worker() as w:
+            self.assertEqual(w.run("noise", None, 1)["result"], 7)
+            harness.wait_for(lambda: "100001 lines" in w.host.err, "the count in the log")
+            self.assertEqual(w.host.err.count("'hello broker'"), 1)
+
+    def test_a_program_has_no_descriptor_but_its_four(self):
+        write_task(self.dir, "fds", f"#!{sys.executable}\nimport json, os\n"
+                                    "found = {}\nfor fd in map(int, os.listdir('/proc/self/fd')):\n"
+                                    "    try: found[fd] = os.readlink(f'/proc/self/fd/{fd}')\n"
+                                    "    except FileNotFoundError: pass\n"
+                                    "print(json.dumps(found))\n")
+        with self.worker() as w:
+            found = w.run("fds", None, 1)["result"]
+            self.assertEqual(sorted(found), ["0", "1", "2", "3"])
+            self.assertTrue(all(name.startswith("pipe:") for name in found.values()), found)
 
     def test_a_program_killed_by_a_signal_has_crashed(self):
         write_task(self.dir, "die", "#!/bin/sh\necho 'last words' >&2\nkill -ABRT $$\n")

@@ -181,6 +181,46 @@ static void a_result_is_one_value_within_the_limit(void **state)
     assert_int_equal(run(f, give_nothing).kind, WIRE_SUCCEEDED); /* nothing sticks */
 }
 
+static int give_up(struct task_call *call)
+{
+    return task_fail_for_good(call, "hopeless", "no use");
+}
+
+static int ask_for_later(struct task_call *call)
+{
+    return task_retry_after(call, 1500, NULL, "busy until %d", 9);
+}
+
+static int ask_for_much_later(struct task_call *call)
+{
+    return task_retry_after(call, UINT64_MAX, NULL, "busy");
+}
+
+static int think_again(struct task_call *call)
+{
+    (void)task_fail_for_good(call, NULL, "first");
+    return task_fail(call, NULL, "second");
+}
+
+static void a_failure_says_what_is_to_follow(void **state)
+{
+    struct fixture *f = *state;
+    struct wire_event event = run(f, give_up);
+
+    expect_code(event, "hopeless");
+    assert_int_equal(event.retry, WIRE_RETRY_NEVER);
+    event = run(f, ask_for_later);
+    expect_code(event, "task_failed");
+    assert_true(span_is_str(event.message, "busy until 9"));
+    assert_int_equal(event.retry, WIRE_RETRY_AFTER);
+    assert_int_equal(event.retry_after_ms, 1500);
+    assert_int_equal(run(f, ask_for_much_later).retry_after_ms, JM_RETRY_AFTER_LIMIT_MS);
+    assert_int_equal(run(f, think_again).retry, WIRE_RETRY_DEFAULT);
+    event = run(f, give_a_code);
+    assert_int_equal(event.retry, WIRE_RETRY_DEFAULT);
+    assert_int_equal(event.retry_after_ms, 0);
+}
+
 static void addresses_of_redis_are_read_strictly(void **state)
 {
     struct redis_address a;
@@ -211,6 +251,7 @@ int main(void)
         TEST(a_refusal_names_the_parameter_and_the_bound),
         TEST(arguments_that_are_no_map_have_no_members),
         TEST(a_result_is_one_value_within_the_limit),
+        TEST(a_failure_says_what_is_to_follow),
         TEST(addresses_of_redis_are_read_strictly),
     };
 

@@ -127,6 +127,56 @@ static void a_copy_of_a_former_generation_takes_nothing(void **state)
     assert_int_equal(peek(f->shm, at).id, 3);
 }
 
+static void progress_is_that_of_the_job_that_runs(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t at = shm_claim(f->child, 0, 1, 1, 0, 0);
+    uint64_t next = shm_claim(f->child, 0, 2, 1, 0, 0);
+    struct shm_held held = peek(f->shm, at);
+    struct shm_progress progress;
+
+    assert_false(shm_read_progress(f->shm, &held, &progress));
+    assert_true(shm_begin(f->child, at, 1, 1));
+    held = peek(f->shm, at);
+    assert_false(shm_read_progress(f->shm, &held, &progress));
+    shm_report(f->child, at, 3, 8, span_of_str("three"));
+    shm_report(f->child, at, 4, 8, span_of_str("four"));
+    assert_true(shm_read_progress(f->shm, &held, &progress));
+    assert_int_equal(progress.done, 4);
+    assert_int_equal(progress.total, 8);
+    assert_int_equal(progress.message_len, 4);
+    assert_memory_equal(progress.message, "four", 4);
+    shm_end(f->child, at, 0, 0);
+    held = peek(f->shm, at);
+    assert_false(shm_read_progress(f->shm, &held, &progress));
+    assert_true(shm_begin(f->child, next, 1, 1));
+    held = peek(f->shm, next);
+    assert_false(shm_read_progress(f->shm, &held, &progress)); /* not its predecessor's */
+}
+
+static void progress_that_a_child_left_half_written_is_not_read(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t at = shm_claim(f->child, 0, 1, 1, 0, 0);
+    struct shm_progress progress;
+    struct shm_held held;
+
+    assert_true(shm_begin(f->child, at, 1, 1));
+    held = peek(f->shm, at);
+    shm_report(f->child, at, 1, 2, span_of_str(""));
+    (void)atomic_fetch_add(&f->child->progress.turn, 1);
+    assert_false(shm_read_progress(f->shm, &held, &progress));
+    shm_reset(f->shm);
+    at = shm_claim(f->child, 0, 1, 2, 0, 0);
+    assert_true(shm_begin(f->child, at, 1, 1));
+    held = peek(f->shm, at);
+    assert_false(shm_read_progress(f->shm, &held, &progress));
+    shm_report(f->child, at, 1, 2, span_of_str(""));
+    assert_true(shm_read_progress(f->shm, &held, &progress));
+    f->child->progress.message_len = SHM_MESSAGE_BYTES + 1; /* spoilt */
+    assert_false(shm_read_progress(f->shm, &held, &progress));
+}
+
 static void no_two_jobs_have_the_same_word(void **state)
 {
     struct fixture *f = *state;
@@ -213,6 +263,8 @@ int main(void)
         TEST(a_job_that_has_begun_cannot_be_taken),
         TEST(an_end_that_the_parent_took_is_not_sent),
         TEST(a_copy_of_a_former_generation_takes_nothing),
+        TEST(progress_is_that_of_the_job_that_runs),
+        TEST(progress_that_a_child_left_half_written_is_not_read),
         TEST(no_two_jobs_have_the_same_word),
         TEST(room_is_given_back_in_order),
         TEST(spoilt_memory_is_read_within_its_bounds),

@@ -37,7 +37,7 @@ static int open_beneath(const char *root, const char *path)
     return fd;
 }
 
-static int open_file(struct task_call *call, int *ret_fd)
+static int open_file(struct task_call *call, int *ret_fd, uint64_t *ret_size)
 {
     char path[PATH_MAX];
     struct stat st;
@@ -58,11 +58,13 @@ static int open_file(struct task_call *call, int *ret_fd)
         return task_refuse(call, "parameter 'path' must name a regular file");
     }
     *ret_fd = fd;
+    *ret_size = (uint64_t)st.st_size;
     return 0;
 }
 
-/* Returns 0 or an errno. */
-static int digest_file(EVP_MD_CTX *ctx, int fd, uint64_t *ret_len)
+/* `size` is what the file has now; it may grow meanwhile. Returns 0 or an errno. */
+static int digest_file(struct task_call *call, EVP_MD_CTX *ctx, int fd, uint64_t size,
+                       uint64_t *ret_len)
 {
     uint8_t chunk[SHA256_CHUNK_BYTES];
     uint64_t len = 0;
@@ -76,6 +78,7 @@ static int digest_file(EVP_MD_CTX *ctx, int fd, uint64_t *ret_len)
         if (EVP_DigestUpdate(ctx, chunk, (size_t)n) != 1)
             return ENOMEM;
         len += (uint64_t)n;
+        task_progress(call, len, size, "bytes");
     }
     *ret_len = len;
     return 0;
@@ -101,6 +104,7 @@ static void pack_digest(struct task_call *call, const uint8_t digest[SHA256_BYTE
 static int digest_source(struct task_call *call, EVP_MD_CTX *ctx, uint64_t *ret_len)
 {
     struct span data;
+    uint64_t size;
     int fd, error;
 
     if (!task_has_arg(call, "path")) {
@@ -110,10 +114,10 @@ static int digest_source(struct task_call *call, EVP_MD_CTX *ctx, uint64_t *ret_
         *ret_len = data.len;
         return EVP_DigestUpdate(ctx, data.data, data.len) == 1 ? 0 : -1;
     }
-    error = open_file(call, &fd);
+    error = open_file(call, &fd, &size);
     if (error != 0)
         return error;
-    error = digest_file(ctx, fd, ret_len);
+    error = digest_file(call, ctx, fd, size, ret_len);
     (void)close(fd);
     return error == 0 ? 0 : task_fail(call, "read_failed", "cannot read: %s", strerror(error));
 }

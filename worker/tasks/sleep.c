@@ -5,6 +5,18 @@
 
 #include "schema/limits.h"
 
+enum { SLEEP_STEP_MS = 500 /* between two reports of progress */ };
+
+static void sleep_until(struct timespec start, uint64_t ms)
+{
+    uint64_t ns = (uint64_t)start.tv_nsec + ms % 1000 * 1000000;
+    struct timespec end = {.tv_sec = start.tv_sec + (time_t)(ms / 1000 + ns / 1000000000),
+                           .tv_nsec = (long)(ns % 1000000000)};
+
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) == EINTR)
+        continue;
+}
+
 static int read_time(struct task_call *call, uint64_t *ret_ms)
 {
     double seconds;
@@ -20,15 +32,18 @@ static int read_time(struct task_call *call, uint64_t *ret_ms)
 
 static int run(struct task_call *call)
 {
-    struct timespec rest;
-    uint64_t ms;
+    struct timespec start;
+    uint64_t ms, done = 0;
     int error = read_time(call, &ms);
 
     if (error != 0)
         return error;
-    rest = (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};
-    while (nanosleep(&rest, &rest) != 0 && errno == EINTR)
-        continue;
+    (void)clock_gettime(CLOCK_MONOTONIC, &start);
+    while (done < ms) {
+        done = ms - done > SLEEP_STEP_MS ? done + SLEEP_STEP_MS : ms;
+        sleep_until(start, done);
+        task_progress(call, done, ms, NULL);
+    }
     return 0;
 }
 

@@ -14,15 +14,17 @@ static uint64_t cpu_ms(void)
 
 static int run(struct task_call *call)
 {
-    uint64_t ms, start;
+    uint64_t ms, start, now;
     int error = task_arg_u64(call, "ms", 0, JM_TIMEOUT_LIMIT_MS, &ms);
 
     if (error != 0)
         return error;
     start = cpu_ms();
-    while (cpu_ms() - start < ms)
+    while ((now = cpu_ms() - start) < ms) {
+        task_progress(call, now, ms, NULL);
         for (volatile int i = 0; i < 1000; i++)
             continue;
+    }
     return 0;
 }
 
