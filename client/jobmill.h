@@ -25,7 +25,11 @@
  * repeated otherwise: it returns JOBMILL_EFATE, and only the caller can know what to do.
  *
  * Options structs: zero is the default of every member. Set `size` to sizeof the struct, so that
- * members that later versions add at the end are seen; 0 means the members of the first version.
+ * members that later versions add at the end are seen; 0 means the members of the first version,
+ * which end where a struct says so.
+ *
+ * Times of day are RFC 3339 text ("2026-11-23T09:21:00Z"); durations are numbers, with their unit
+ * in the name.
  *
  * Proxies (http_proxy and the like) are not used.
  */
@@ -51,6 +55,8 @@ struct jobmill;       /* a handle: one broker, one connection */
 struct jobmill_value; /* anything JSON can say, held as msgpack */
 struct jobmill_job;   /* a job as the broker told it; does not change */
 struct jobmill_page;  /* some jobs of a list */
+
+struct jobmill_attempt; /* an attempt of a job that has ended */
 
 /* The numbers never change. Codes of the broker without a number of their own are JOBMILL_EREFUSED
  * (4xx) or JOBMILL_EBROKER (5xx); jobmill_error_code() tells them apart. */
@@ -82,7 +88,14 @@ enum jobmill_error {
     JOBMILL_EOVERLOAD = -32,     /* the broker has more work than it can hold */
     JOBMILL_ESHUTDOWN = -33,     /* the broker is shutting down */
     JOBMILL_EFULL = -34,         /* the broker's database has no room left */
-    JOBMILL_ERUNNING = -35       /* the job is running: that is not possible now */
+    JOBMILL_ERUNNING = -35,      /* the job is running: that is not possible now */
+    JOBMILL_EUNIQUE = -36,       /* another job has the same unique key */
+    JOBMILL_EQUEUEFULL = -37,    /* the queue holds as many jobs as it may */
+    JOBMILL_EBATCHSIZE = -38,    /* the batch has more items than are allowed */
+    JOBMILL_EBATCHREFUSED = -39, /* an atomic batch was refused: nothing of it is stored */
+    JOBMILL_ENOQUEUE = -40,      /* there is no such queue */
+    JOBMILL_ENOTASK = -41,       /* there is no such task */
+    JOBMILL_ENOFILTER = -42      /* a change of many jobs needs a filter */
 };
 
 /* The version of the library, "0.1.0". */
@@ -124,6 +137,27 @@ JOBMILL_API int jobmill_error_http_status(const struct jobmill *mill);
 
 /* ---- jobs ---- */
 
+/* The pause before the next attempt: base_ms · factorⁿ after n + 1 failures, at most ceiling_ms. */
+struct jobmill_backoff {
+    size_t size;
+    const char *kind;   /* "exponential" or "fixed"; NULL: exponential */
+    int64_t base_ms;    /* 0: 1,000; < 0: no pause */
+    double factor;      /* 0: 2 */
+    int64_t ceiling_ms; /* 0: 3,600,000 */
+    double jitter;      /* the part of the pause that is left to chance; 0: 0.1; < 0: none */
+};
+
+/* At most one job of a kind. All zero: of this task, queue and arguments, until it has ended. */
+struct jobmill_unique {
+    size_t size;
+    const char *key;         /* what may be there once; NULL: task, queue and arguments */
+    const char *const *args; /* names of the arguments that count; NULL: all */
+    size_t arg_count;
+    const char *while_state; /* "queued", "unfinished" or "period"; NULL: unfinished */
+    int64_t period_ms;       /* needed with "period" */
+    const char *on_conflict; /* "existing", "reject" or "replace"; NULL: existing */
+};
+
 struct jobmill_submit_options {
     size_t size;
     const char *task;         /* required */
@@ -138,10 +172,22 @@ struct jobmill_submit_options {
     const char
         *idempotency_key; /* 1 to 255 visible ASCII characters: makes the submit repeatable */
     int64_t wait_ms;      /* 0: return at once; < 0: wait without end for the job to finish */
+    /* Here the first version ends. */
+    unsigned priority;      /* 1 to 9, 9 goes first; 0: the queue's, or else 5 */
+    const char *run_at;     /* not before; NULL: at once; */
+    int64_t delay_ms;       /* the same from now on; at most one of the two */
+    const char *expires_at; /* an attempt that has not begun by then never begins */
+    int64_t grace_ms;       /* from SIGTERM to SIGKILL; 0: the broker's; < 0: none */
+    const struct jobmill_backoff *backoff;
+    const char *limit_key; /* jobs of one key share the limits set for keys */
+    int64_t retain_ms;     /* how long the ended job is kept; 0: the broker's */
+    const struct jobmill_unique *unique;
 };
 
 /* Submits a job; on success it is on the broker's disk. With a wait the job comes back finished, or
- * as it is when the time is over: ask jobmill_job_is_finished(). The caller frees the job. */
+ * as it is when the time is over: ask jobmill_job_is_finished(). The caller frees the job. A unique
+ * job that is there already comes back in place of a new one (jobmill_job_is_existing()), or is
+ * JOBMILL_EUNIQUE, as its on_conflict says. */
 JOBMILL_CHECK int jobmill_submit(struct jobmill *mill, const struct jobmill_submit_options *options,
                                  struct jobmill_job **ret_job);
 
@@ -161,6 +207,37 @@ JOBMILL_CHECK int jobmill_cancel(struct jobmill *mill, const char *id,
 /* Deletes a finished job with its result. */
 JOBMILL_CHECK int jobmill_delete(struct jobmill *mill, const char *id);
 
+/* Gives a finished job a new attempt, and its budget of attempts anew. JOBMILL_ENOTFINISHED. */
+JOBMILL_CHECK int jobmill_retry(struct jobmill *mill, const char *id, struct jobmill_job **ret_job);
+
+/* What is to be changed; what is zero stays. */
+struct jobmill_patch_options {
+    size_t size;
+    unsigned priority;
+    const char *run_at;
+    int64_t delay_ms; /* < 0: due now */
+    const char *args_json;
+    const void *args_msgpack;
+    size_t args_msgpack_bytes;
+    const char *expires_at;
+    int64_t timeout_ms;
+    unsigned max_attempts;
+    const char *const *tags; /* not NULL: the job's tags from now on, tag_count of them */
+    size_t tag_count;
+    int64_t retain_ms; /* < 0: it goes as soon as it has ended */
+    const struct jobmill_backoff *backoff;
+};
+
+/* Changes a job that does not run. JOBMILL_ERUNNING, JOBMILL_EFINISHED. */
+JOBMILL_CHECK int jobmill_patch(struct jobmill *mill, const char *id,
+                                const struct jobmill_patch_options *options,
+                                struct jobmill_job **ret_job);
+
+/* Why the job is where it is: {"id", "state", "reasons": [{"code", "message", …}], "jobs_before"}.
+ * The caller frees the value. */
+JOBMILL_CHECK int jobmill_explain(struct jobmill *mill, const char *id,
+                                  struct jobmill_value **ret_value);
+
 /* The bare result. JOBMILL_ENOTFINISHED, JOBMILL_ENORESULT. The caller frees the value. */
 JOBMILL_CHECK int jobmill_result(struct jobmill *mill, const char *id,
                                  struct jobmill_value **ret_value);
@@ -172,16 +249,90 @@ struct jobmill_list_options {
     const char *task;
     const char *cursor; /* of the page before; NULL: the newest jobs */
     unsigned limit;     /* 0: the broker's default (50) */
+    /* Here the first version ends. */
+    const char *tag;
+    const char *limit_key;
+    const char *worker;         /* a worker host's id */
+    const char *error;          /* an error's code */
+    const char *created_after;  /* RFC 3339 */
+    const char *created_before; /* likewise */
 };
 
 /* One page of jobs, newest first. `options` may be NULL. The caller frees the page. */
 JOBMILL_CHECK int jobmill_list(struct jobmill *mill, const struct jobmill_list_options *options,
                                struct jobmill_page **ret_page);
 
-/* {"queues": […]}, {"workers": […]}, {"tasks": […]} as openapi.yaml tells. The caller frees. */
+/* Cancels, retries or deletes all jobs that the filter matches (at least one of its members is
+ * needed; `cursor` and `limit` don't count): many requests, if they are many jobs. A job for which
+ * it is not possible is matched and not changed. With `is_dry_run` nothing is. A failure on the way
+ * leaves what was changed before it; the same call goes on from there. Either output may be NULL.
+ */
+JOBMILL_CHECK int jobmill_cancel_all(struct jobmill *mill,
+                                     const struct jobmill_list_options *filter, int is_dry_run,
+                                     uint64_t *ret_matched, uint64_t *ret_changed);
+JOBMILL_CHECK int jobmill_retry_all(struct jobmill *mill, const struct jobmill_list_options *filter,
+                                    int is_dry_run, uint64_t *ret_matched, uint64_t *ret_changed);
+JOBMILL_CHECK int jobmill_delete_all(struct jobmill *mill,
+                                     const struct jobmill_list_options *filter, int is_dry_run,
+                                     uint64_t *ret_matched, uint64_t *ret_changed);
+
+/* ---- queues, workers, tasks: values as openapi.yaml tells; the caller frees them ---- */
+
+/* {"queues": […]}, {"workers": […]}, {"tasks": […]}. */
 JOBMILL_CHECK int jobmill_queues(struct jobmill *mill, struct jobmill_value **ret_value);
 JOBMILL_CHECK int jobmill_workers(struct jobmill *mill, struct jobmill_value **ret_value);
 JOBMILL_CHECK int jobmill_tasks(struct jobmill *mill, struct jobmill_value **ret_value);
+
+/* One queue. JOBMILL_ENOQUEUE. */
+JOBMILL_CHECK int jobmill_queue(struct jobmill *mill, const char *name,
+                                struct jobmill_value **ret_value);
+
+/* What is to be set; 0 (NULL) leaves a member as it is, and below 0 takes the limit or default
+ * away, as a backoff whose kind is "" does. */
+struct jobmill_queue_options {
+    size_t size;
+    int64_t rate_limit;     /* at most so many jobs begin */
+    int64_t rate_period_ms; /* in this time, in which case both are needed */
+    int64_t concurrency;    /* at most so many are out at once */
+    int64_t key_rate_limit; /* the same for the jobs of each limit_key */
+    int64_t key_rate_period_ms;
+    int64_t key_concurrency;
+    int64_t max_queued;       /* a submit to a queue that holds so many is JOBMILL_EQUEUEFULL */
+    int64_t retain_ms;        /* how long jobs are kept that ended in any other way than */
+    int64_t retain_failed_ms; /* by failing */
+    int64_t priority;         /* of jobs that say nothing of it themselves; likewise below */
+    int64_t max_attempts;
+    int64_t timeout_ms;
+    int64_t grace_ms;
+    const struct jobmill_backoff *backoff;
+};
+
+/* Sets limits and defaults of a queue, which need not be there; they outlast the broker's restart.
+ * The value is the queue. */
+JOBMILL_CHECK int jobmill_queue_configure(struct jobmill *mill, const char *name,
+                                          const struct jobmill_queue_options *options,
+                                          struct jobmill_value **ret_value);
+
+/* No job of a paused queue begins; those that run go on. The value is the queue. */
+JOBMILL_CHECK int jobmill_queue_pause(struct jobmill *mill, const char *name,
+                                      struct jobmill_value **ret_value);
+JOBMILL_CHECK int jobmill_queue_resume(struct jobmill *mill, const char *name,
+                                       struct jobmill_value **ret_value);
+
+/* As for a queue. */
+struct jobmill_task_options {
+    size_t size;
+    int64_t concurrency;
+    int64_t max_attempts;
+    int64_t timeout_ms;
+    int64_t grace_ms;
+    const struct jobmill_backoff *backoff;
+};
+
+/* Sets limits and defaults of a task. The value is the task. JOBMILL_ENOTASK. */
+JOBMILL_CHECK int jobmill_task_configure(struct jobmill *mill, const char *name,
+                                         const struct jobmill_task_options *options,
+                                         struct jobmill_value **ret_value);
 
 /* ---- what a job is; everything returned is borrowed from the job ---- */
 
@@ -214,8 +365,18 @@ JOBMILL_API const char *jobmill_job_stopped(const struct jobmill_job *job);
 JOBMILL_API const char *jobmill_job_created_at(const struct jobmill_job *job);
 JOBMILL_API const char *jobmill_job_begun_at(const struct jobmill_job *job);
 JOBMILL_API const char *jobmill_job_finished_at(const struct jobmill_job *job);
+JOBMILL_API const char *jobmill_job_due_at(const struct jobmill_job *job);
+JOBMILL_API const char *jobmill_job_expires_at(const struct jobmill_job *job);
+
+JOBMILL_API const char *jobmill_job_limit_key(const struct jobmill_job *job); /* NULL: none */
+
+/* After jobmill_submit(): 1 if this is an earlier job with the same unique key; the id of the job
+ * that was cancelled in favour of this one, or NULL. */
+JOBMILL_API int jobmill_job_is_existing(const struct jobmill_job *job);
+JOBMILL_API const char *jobmill_job_replaced(const struct jobmill_job *job);
 
 /* −1: not known (yet). run_us: how long the last attempt ran. */
+JOBMILL_API int64_t jobmill_job_priority(const struct jobmill_job *job);
 JOBMILL_API int64_t jobmill_job_attempt(const struct jobmill_job *job);
 JOBMILL_API int64_t jobmill_job_max_attempts(const struct jobmill_job *job);
 JOBMILL_API int64_t jobmill_job_run_us(const struct jobmill_job *job);
@@ -223,6 +384,26 @@ JOBMILL_API int64_t jobmill_job_run_us(const struct jobmill_job *job);
 /* Why the job failed; NULL if it did not. */
 JOBMILL_API const char *jobmill_job_error_code(const struct jobmill_job *job);
 JOBMILL_API const char *jobmill_job_error_message(const struct jobmill_job *job);
+
+/* How far a running job says it is: so much done of so much; −1: it has not said. The message may
+ * be NULL. */
+JOBMILL_API double jobmill_job_progress_done(const struct jobmill_job *job);
+JOBMILL_API double jobmill_job_progress_total(const struct jobmill_job *job);
+JOBMILL_API const char *jobmill_job_progress_message(const struct jobmill_job *job);
+
+/* The attempts that have ended, the first first; jobs of a list don't show theirs. Texts are NULL
+ * and numbers −1 where nothing is known. */
+JOBMILL_API size_t jobmill_job_history_count(const struct jobmill_job *job);
+JOBMILL_API const struct jobmill_attempt *jobmill_job_history(const struct jobmill_job *job,
+                                                              size_t index);
+JOBMILL_API int64_t jobmill_attempt_number(const struct jobmill_attempt *attempt);
+JOBMILL_API const char *jobmill_attempt_outcome(const struct jobmill_attempt *attempt);
+JOBMILL_API const char *jobmill_attempt_worker(const struct jobmill_attempt *attempt);
+JOBMILL_API const char *jobmill_attempt_begun_at(const struct jobmill_attempt *attempt);
+JOBMILL_API const char *jobmill_attempt_ended_at(const struct jobmill_attempt *attempt);
+JOBMILL_API int64_t jobmill_attempt_run_us(const struct jobmill_attempt *attempt);
+JOBMILL_API const char *jobmill_attempt_error_code(const struct jobmill_attempt *attempt);
+JOBMILL_API const char *jobmill_attempt_error_message(const struct jobmill_attempt *attempt);
 
 /* NULL: it has none. */
 JOBMILL_API struct jobmill_value *jobmill_job_args(struct jobmill_job *job);

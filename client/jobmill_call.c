@@ -7,6 +7,12 @@
 #include "lib/mp.h"
 #include "schema/errors.h"
 
+int jobmill_call_refuse_newer(struct jobmill *mill)
+{
+    return jobmill_error_set(&mill->failure, JM_EINVAL,
+                             "an option is newer than this library, " JM_VERSION);
+}
+
 static bool is_one_msgpack_value(struct span bytes)
 {
     struct mp_cursor c;
@@ -105,12 +111,12 @@ int jobmill_call_for_job(struct jobmill *mill, const char *method, struct buf *t
     return jobmill_error_set(&mill->failure, error, "%s: not a job", errors_title(error));
 }
 
-int jobmill_call_for_value(struct jobmill *mill, struct buf *target,
-                           struct jobmill_value **ret_value)
+int jobmill_call_for_value(struct jobmill *mill, const char *method, struct buf *target,
+                           const struct transport_request *more, struct jobmill_value **ret_value)
 {
     struct transport_answer answer;
     struct jobmill_value *value;
-    int error = jobmill_call(mill, "GET", target, NULL, &answer);
+    int error = jobmill_call(mill, method, target, more, &answer);
 
     if (error != 0)
         return error;

@@ -29,8 +29,11 @@ int jobmill_call_for_job(struct jobmill *mill, const char *method, struct buf *t
                          const struct transport_request *more,
                          struct jobmill_job **ret_job) JM_MUST_CHECK;
 
-/* A GET. */
-int jobmill_call_for_value(struct jobmill *mill, struct buf *target,
+int jobmill_call_for_value(struct jobmill *mill, const char *method, struct buf *target,
+                           const struct transport_request *more,
                            struct jobmill_value **ret_value) JM_MUST_CHECK;
+
+/* Remembers that options_copy failed; returns the public error. */
+int jobmill_call_refuse_newer(struct jobmill *mill);
 
 #endif

@@ -1,13 +1,15 @@
 /*
- * A job keeps the bytes of the answer and, out of it, the members that there are functions for: one
- * table says which, and where each goes. Members that are not in the table stay in the bytes.
+ * A job keeps the bytes of the answer and, out of it, the members that there are functions for.
+ * Members that are not in the tables stay in the bytes.
  */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/jobmill_attempt.h"
 #include "client/jobmill_job.h"
 #include "client/jobmill_value.h"
+#include "client/record.h"
 #include "lib/mp.h"
 #include "schema/errors.h"
 
@@ -23,41 +25,67 @@ struct jobmill_job {
     char *created_at;
     char *begun_at;
     char *finished_at;
+    char *due_at;
+    char *expires_at;
+    char *limit_key;
+    char *replaced;
     char *error_code;
     char *error_message;
+    char *progress_message;
+    double progress_done;
+    double progress_total;
+    int64_t priority;
     int64_t attempt;
     int64_t max_attempts;
     int64_t run_us;
+    int is_existing;
+    struct span attempts; /* their bytes, before they are read */
+    struct jobmill_attempt *history;
+    size_t history_count;
 };
 
-enum kind { TEXT, NUMBER, VALUE, ERROR_MAP };
+#define MEMBER(name, kind, field)                             \
+    {                                                         \
+        name, kind, offsetof(struct jobmill_job, field), NULL \
+    }
 
-struct member {
-    const char *name;
-    enum kind kind;
-    size_t offset;
+static const struct record_member error_members[] = {
+    MEMBER("code", RECORD_TEXT, error_code),
+    MEMBER("message", RECORD_TEXT, error_message),
+    {0},
 };
 
-static const struct member job_members[] = {
-    {"id", TEXT, offsetof(struct jobmill_job, id)},
-    {"task", TEXT, offsetof(struct jobmill_job, task)},
-    {"queue", TEXT, offsetof(struct jobmill_job, queue)},
-    {"state", TEXT, offsetof(struct jobmill_job, state_name)},
-    {"stopped", TEXT, offsetof(struct jobmill_job, stopped)},
-    {"created_at", TEXT, offsetof(struct jobmill_job, created_at)},
-    {"begun_at", TEXT, offsetof(struct jobmill_job, begun_at)},
-    {"finished_at", TEXT, offsetof(struct jobmill_job, finished_at)},
-    {"attempt", NUMBER, offsetof(struct jobmill_job, attempt)},
-    {"max_attempts", NUMBER, offsetof(struct jobmill_job, max_attempts)},
-    {"run_us", NUMBER, offsetof(struct jobmill_job, run_us)},
-    {"args", VALUE, offsetof(struct jobmill_job, args)},
-    {"result", VALUE, offsetof(struct jobmill_job, result)},
-    {"error", ERROR_MAP, 0},
+static const struct record_member progress_members[] = {
+    MEMBER("done", RECORD_REAL, progress_done),
+    MEMBER("total", RECORD_REAL, progress_total),
+    MEMBER("message", RECORD_TEXT, progress_message),
+    {0},
 };
 
-static const struct member error_members[] = {
-    {"code", TEXT, offsetof(struct jobmill_job, error_code)},
-    {"message", TEXT, offsetof(struct jobmill_job, error_message)},
+static const struct record_member job_members[] = {
+    MEMBER("id", RECORD_TEXT, id),
+    MEMBER("task", RECORD_TEXT, task),
+    MEMBER("queue", RECORD_TEXT, queue),
+    MEMBER("state", RECORD_TEXT, state_name),
+    MEMBER("stopped", RECORD_TEXT, stopped),
+    MEMBER("created_at", RECORD_TEXT, created_at),
+    MEMBER("begun_at", RECORD_TEXT, begun_at),
+    MEMBER("finished_at", RECORD_TEXT, finished_at),
+    MEMBER("due_at", RECORD_TEXT, due_at),
+    MEMBER("expires_at", RECORD_TEXT, expires_at),
+    MEMBER("limit_key", RECORD_TEXT, limit_key),
+    MEMBER("replaced", RECORD_TEXT, replaced),
+    MEMBER("is_existing", RECORD_FLAG, is_existing),
+    MEMBER("priority", RECORD_NUMBER, priority),
+    MEMBER("attempt", RECORD_NUMBER, attempt),
+    MEMBER("max_attempts", RECORD_NUMBER, max_attempts),
+    MEMBER("run_us", RECORD_NUMBER, run_us),
+    MEMBER("args", RECORD_VALUE, args),
+    MEMBER("result", RECORD_VALUE, result),
+    MEMBER("attempts", RECORD_BYTES, attempts),
+    {"error", RECORD_MAP, 0, error_members},
+    {"progress", RECORD_MAP, 0, progress_members},
+    {0},
 };
 
 static const struct {
@@ -71,87 +99,24 @@ static const struct {
 
 /* ---- reading ---- */
 
-/* Text as it is, a bool as its word (`stopped` is either); null and other types are left out. */
-static int set_text(struct span value, char **slot)
-{
-    struct mp_cursor c;
-    struct mp_token token;
-    char *copy;
-
-    mp_open(&c, value);
-    if (!mp_next(&c, &token) || (token.type != MP_STR && token.type != MP_BOOL))
-        return 0;
-    if (token.type == MP_BOOL)
-        token.bytes = span_of_str(token.boolean ? "true" : "false");
-    copy = strndup((const char *)token.bytes.data, token.bytes.len);
-    if (copy == NULL)
-        return JM_ENOMEM;
-    free(*slot);
-    *slot = copy;
-    return 0;
-}
-
-static int set_number(struct span value, int64_t *slot)
-{
-    struct mp_cursor c;
-    uint64_t number;
-
-    mp_open(&c, value);
-    if (mp_next_uint(&c, INT64_MAX, &number))
-        *slot = (int64_t)number;
-    return 0;
-}
-
-static int set_value(struct span bytes, struct jobmill_value **slot)
-{
-    struct jobmill_value *value = jobmill_value_new(bytes, NULL);
-
-    if (value == NULL)
-        return JM_ENOMEM;
-    jobmill_value_free(*slot);
-    *slot = value;
-    return 0;
-}
-
-static int read_members(struct jobmill_job *job, struct span map, const struct member *table,
-                        size_t rows);
-
-static int set_member(struct jobmill_job *job, const struct member *m, struct span value)
-{
-    void *slot = (char *)job + m->offset;
-
-    switch (m->kind) {
-    case TEXT:
-        return set_text(value, slot);
-    case NUMBER:
-        return set_number(value, slot);
-    case VALUE:
-        return set_value(value, slot);
-    case ERROR_MAP:
-        return value.len == 1 ? 0 /* null */
-                              : read_members(job, value, error_members, JM_COUNT_OF(error_members));
-    }
-    return 0;
-}
-
-static int read_members(struct jobmill_job *job, struct span map, const struct member *table,
-                        size_t rows)
+static int read_history(struct jobmill_job *job)
 {
     struct mp_cursor c;
     uint32_t count;
     int error = 0;
 
-    mp_open(&c, map);
-    if (!mp_next_map(&c, &count))
-        return JM_EANSWER;
-    for (; count > 0 && error == 0; count--) {
-        struct span name, value;
+    mp_open(&c, job->attempts);
+    if (!mp_next_array(&c, &count) || count > job->attempts.len)
+        return 0;
+    job->history = calloc((size_t)count + 1, sizeof(*job->history));
+    if (job->history == NULL)
+        return JM_ENOMEM;
+    while (job->history_count < count && error == 0) {
+        struct span bytes;
 
-        if (!mp_next_str(&c, &name) || !mp_skip(&c, JOBMILL_VALUE_DEPTH, &value))
+        if (!mp_skip(&c, JOBMILL_VALUE_DEPTH, &bytes))
             return JM_EANSWER;
-        for (size_t i = 0; i < rows && error == 0; i++)
-            if (span_is_str(name, table[i].name))
-                error = set_member(job, &table[i], value);
+        error = jobmill_attempt_parse(bytes, &job->history[job->history_count++]);
     }
     return error;
 }
@@ -163,11 +128,14 @@ int jobmill_job_parse(struct span msgpack, void *owned, struct jobmill_job **ret
 
     if (job == NULL)
         return JM_ENOMEM;
-    job->attempt = job->max_attempts = job->run_us = -1;
+    job->attempt = job->max_attempts = job->run_us = job->priority = -1;
+    job->progress_done = job->progress_total = -1;
     job->whole = jobmill_value_new(msgpack, NULL);
     if (job->whole == NULL)
         goto fail;
-    error = read_members(job, msgpack, job_members, JM_COUNT_OF(job_members));
+    error = record_read(job, msgpack, job_members);
+    if (error == 0)
+        error = read_history(job);
     if (error != 0)
         goto fail;
     error = JM_EANSWER;
@@ -185,15 +153,20 @@ void jobmill_job_free(struct jobmill_job *job)
 {
     if (job == NULL)
         return;
-    for (size_t i = 0; i < JM_COUNT_OF(job_members); i++)
-        if (job_members[i].kind == TEXT)
-            free(*(char **)(void *)((char *)job + job_members[i].offset));
-    free(job->error_code);
-    free(job->error_message);
-    jobmill_value_free(job->args);
-    jobmill_value_free(job->result);
+    for (size_t i = 0; i < job->history_count; i++)
+        jobmill_attempt_done(&job->history[i]);
+    free(job->history);
+    record_done(job, job_members);
     jobmill_value_free(job->whole);
     free(job);
+}
+
+void jobmill_job_move_submit(struct jobmill_job *from, struct jobmill_job *to)
+{
+    to->is_existing = from->is_existing;
+    free(to->replaced);
+    to->replaced = from->replaced;
+    from->replaced = NULL;
 }
 
 /* ---- asking ---- */
@@ -263,6 +236,36 @@ const char *jobmill_job_finished_at(const struct jobmill_job *job)
     return job->finished_at;
 }
 
+const char *jobmill_job_due_at(const struct jobmill_job *job)
+{
+    return job->due_at;
+}
+
+const char *jobmill_job_expires_at(const struct jobmill_job *job)
+{
+    return job->expires_at;
+}
+
+const char *jobmill_job_limit_key(const struct jobmill_job *job)
+{
+    return job->limit_key;
+}
+
+const char *jobmill_job_replaced(const struct jobmill_job *job)
+{
+    return job->replaced;
+}
+
+int jobmill_job_is_existing(const struct jobmill_job *job)
+{
+    return job->is_existing;
+}
+
+int64_t jobmill_job_priority(const struct jobmill_job *job)
+{
+    return job->priority;
+}
+
 int64_t jobmill_job_attempt(const struct jobmill_job *job)
 {
     return job->attempt;
@@ -286,6 +289,31 @@ const char *jobmill_job_error_code(const struct jobmill_job *job)
 const char *jobmill_job_error_message(const struct jobmill_job *job)
 {
     return job->error_message;
+}
+
+double jobmill_job_progress_done(const struct jobmill_job *job)
+{
+    return job->progress_done;
+}
+
+double jobmill_job_progress_total(const struct jobmill_job *job)
+{
+    return job->progress_total;
+}
+
+const char *jobmill_job_progress_message(const struct jobmill_job *job)
+{
+    return job->progress_message;
+}
+
+size_t jobmill_job_history_count(const struct jobmill_job *job)
+{
+    return job->history_count;
+}
+
+const struct jobmill_attempt *jobmill_job_history(const struct jobmill_job *job, size_t index)
+{
+    return index < job->history_count ? &job->history[index] : NULL;
 }
 
 struct jobmill_value *jobmill_job_args(struct jobmill_job *job)

@@ -12,7 +12,10 @@
  * somebody else's who lives longer). JM_EANSWER: that is no job. JM_ENOMEM. */
 int jobmill_job_parse(struct span msgpack, void *owned, struct jobmill_job **ret_job) JM_MUST_CHECK;
 
-/* The same for {"jobs": […], "next_cursor": …}. */
+/* What only the answer to the submit tells goes over to what the job has become since. */
+void jobmill_job_move_submit(struct jobmill_job *from, struct jobmill_job *to);
+
+/* jobmill_job_parse for {"jobs": […], "next_cursor": …}. */
 int jobmill_page_parse(struct span msgpack, void *owned,
                        struct jobmill_page **ret_page) JM_MUST_CHECK;
 

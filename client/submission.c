@@ -1,54 +1,39 @@
 #include <string.h>
-#include <msgpack/pack.h>
 
+#include "client/map.h"
+#include "client/options.h"
 #include "client/submission.h"
 #include "lib/json.h"
 #include "schema/errors.h"
 #include "schema/limits.h"
 
-static void put_text(msgpack_packer *pk, const char *text)
-{
-    size_t len = strlen(text);
+/* The arguments, in whichever of the two forms they are. */
+struct args {
+    const char *json;
+    struct span msgpack;
+};
 
-    msgpack_pack_str(pk, len);
-    msgpack_pack_str_body(pk, text, len);
-}
-
-static void put_tags(msgpack_packer *pk, const struct jobmill_submit_options *options)
-{
-    msgpack_pack_array(pk, options->tag_count);
-    for (size_t i = 0; i < options->tag_count; i++)
-        put_text(pk, options->tags[i]);
-}
-
-static int put_args(const struct jobmill_submit_options *options, struct buf *ret_body,
-                    struct jobmill_failure *failure)
+static int put_args(struct map *map, struct args args, struct jobmill_failure *failure)
 {
     struct json_error problem = {0};
-    struct span bytes = span_of(options->args_msgpack, options->args_msgpack_bytes);
 
-    if (options->args_json != NULL)
-        (void)!json_to_msgpack(span_of_str(options->args_json), &JSON_DEFAULT_LIMITS, ret_body,
-                               &problem);
-    else if (json_check_msgpack(bytes, &JSON_DEFAULT_LIMITS, &problem) == JSON_OK)
-        buf_put_span(ret_body, bytes);
+    if (args.json == NULL && args.msgpack.data == NULL)
+        return 0;
+    if (args.json != NULL && args.msgpack.data != NULL)
+        return jobmill_error_set(failure, JM_EINVAL, "args are given twice");
+    map_name(map, "args");
+    if (args.json != NULL)
+        (void)!json_to_msgpack(span_of_str(args.json), &JSON_DEFAULT_LIMITS, map->out, &problem);
+    else if (json_check_msgpack(args.msgpack, &JSON_DEFAULT_LIMITS, &problem) == JSON_OK)
+        buf_put_span(map->out, args.msgpack);
     if (problem.problem != JSON_OK)
         return jobmill_error_set(failure, JM_EINVAL, "args, at byte %zu: %s", problem.offset,
                                  json_problem_words(problem.problem));
     return 0;
 }
 
-/* What can't be sent at all; the broker judges the rest. */
-static int check(const struct jobmill_submit_options *options, struct jobmill_failure *failure)
+static int check_key(const char *key, struct jobmill_failure *failure)
 {
-    const char *key = options->idempotency_key;
-
-    if (options->task == NULL)
-        return jobmill_error_set(failure, JM_EINVAL, "a submit needs the name of a task");
-    if (options->args_json != NULL && options->args_msgpack != NULL)
-        return jobmill_error_set(failure, JM_EINVAL, "args are given twice");
-    if (options->timeout_ms < 0)
-        return jobmill_error_set(failure, JM_EINVAL, "timeout_ms is negative");
     if (key == NULL)
         return 0;
     if (*key == '\0' || strlen(key) > JM_IDEMPOTENCY_KEY_BYTES)
@@ -62,61 +47,115 @@ static int check(const struct jobmill_submit_options *options, struct jobmill_fa
     return 0;
 }
 
-int submission_encode(const struct jobmill_submit_options *options, struct buf *ret_body,
-                      struct jobmill_failure *failure)
+static int check_known(const struct jobmill_backoff *backoff, const struct jobmill_unique *unique,
+                       struct jobmill_failure *failure)
 {
-    bool has_args = options->args_json != NULL || options->args_msgpack != NULL;
-    msgpack_packer pk;
-    int error = check(options, failure);
+    if (options_are_known(backoff, sizeof(*backoff)) && options_are_known(unique, sizeof(*unique)))
+        return 0;
+    return jobmill_error_set(failure, JM_EINVAL,
+                             "an option is newer than this library, " JM_VERSION);
+}
 
-    if (error != 0)
-        return error;
-    msgpack_packer_init(&pk, ret_body, buf_write_msgpack);
-    msgpack_pack_map(&pk, 1U + has_args + (options->queue != NULL) + (options->timeout_ms > 0) +
-                              (options->max_attempts > 0) + (options->tag_count > 0));
-    put_text(&pk, "task");
-    put_text(&pk, options->task);
-    if (has_args) {
-        put_text(&pk, "args");
-        error = put_args(options, ret_body, failure);
-    }
-    if (options->queue != NULL) {
-        put_text(&pk, "queue");
-        put_text(&pk, options->queue);
-    }
-    if (options->timeout_ms > 0) {
-        put_text(&pk, "timeout_ms");
-        msgpack_pack_int64(&pk, options->timeout_ms);
-    }
-    if (options->max_attempts > 0) {
-        put_text(&pk, "max_attempts");
-        msgpack_pack_unsigned_int(&pk, options->max_attempts);
-    }
-    if (options->tag_count > 0) {
-        put_text(&pk, "tags");
-        put_tags(&pk, options);
-    }
-    if (error == 0 && buf_has_failed(ret_body))
+/* What can't be sent at all; the broker judges the rest. */
+static int check(const struct jobmill_submit_options *options, struct jobmill_failure *failure)
+{
+    int error;
+
+    if (options->task == NULL)
+        return jobmill_error_set(failure, JM_EINVAL, "a submit needs the name of a task");
+    if (options->timeout_ms < 0)
+        return jobmill_error_set(failure, JM_EINVAL, "timeout_ms is negative");
+    if (options->delay_ms < 0)
+        return jobmill_error_set(failure, JM_EINVAL, "delay_ms is negative");
+    if (options->run_at != NULL && options->delay_ms > 0)
+        return jobmill_error_set(failure, JM_EINVAL, "a job has run_at or delay_ms, not both");
+    error = check_known(options->backoff, options->unique, failure);
+    return error != 0 ? error : check_key(options->idempotency_key, failure);
+}
+
+static void put_unique(struct map *map, const struct jobmill_unique *unique)
+{
+    struct map inner;
+
+    if (unique == NULL)
+        return;
+    map_name(map, "unique");
+    map_open(&inner, map->out);
+    map_text(&inner, "key", unique->key);
+    if (unique->args != NULL)
+        map_texts(&inner, "args", unique->args, unique->arg_count);
+    map_text(&inner, "while", unique->while_state);
+    map_time(&inner, "period_ms", unique->period_ms);
+    map_text(&inner, "on_conflict", unique->on_conflict);
+    map_close(&inner);
+}
+
+/* All but task and args. */
+static void put_options(struct map *map, const struct jobmill_submit_options *options)
+{
+    map_text(map, "queue", options->queue);
+    map_time(map, "timeout_ms", options->timeout_ms);
+    map_time(map, "max_attempts", options->max_attempts);
+    if (options->tag_count > 0)
+        map_texts(map, "tags", options->tags, options->tag_count);
+    map_time(map, "priority", options->priority);
+    map_text(map, "run_at", options->run_at);
+    map_time(map, "delay_ms", options->delay_ms);
+    map_text(map, "expires_at", options->expires_at);
+    map_time(map, "grace_ms", options->grace_ms);
+    map_backoff(map, "backoff", options->backoff);
+    map_text(map, "limit_key", options->limit_key);
+    map_time(map, "retain_ms", options->retain_ms);
+    put_unique(map, options->unique);
+}
+
+static int end_body(struct map *map, int error, struct jobmill_failure *failure)
+{
+    map_close(map);
+    if (error == 0 && buf_has_failed(map->out))
         error = jobmill_error_set(failure, JM_ENOMEM, "out of memory");
     return error;
 }
 
-void submission_put_encoded(struct buf *ret_target, const char *text)
+int submission_encode(const struct jobmill_submit_options *options, const char *item_key,
+                      struct buf *ret_body, struct jobmill_failure *failure)
 {
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    struct args args = {options->args_json,
+                        span_of(options->args_msgpack, options->args_msgpack_bytes)};
+    struct map map;
+    int error = check(options, failure);
 
-    for (; *text != '\0'; text++) {
-        if (strchr(plain, *text) != NULL)
-            buf_put_u8(ret_target, (uint8_t)*text);
-        else
-            buf_printf(ret_target, "%%%02X", (unsigned)(unsigned char)*text);
-    }
+    if (error != 0)
+        return error;
+    map_open(&map, ret_body);
+    map_text(&map, "task", options->task);
+    error = put_args(&map, args, failure);
+    put_options(&map, options);
+    map_text(&map, "idempotency_key", item_key);
+    return end_body(&map, error, failure);
 }
 
-void submission_put_wait(struct buf *ret_target, char separator, int64_t wait_ms)
+int submission_encode_patch(const struct jobmill_patch_options *options, struct buf *ret_body,
+                            struct jobmill_failure *failure)
 {
-    if (wait_ms > 0)
-        buf_printf(ret_target, "%cwait=%lld.%03lld", separator, (long long)(wait_ms / 1000),
-                   (long long)(wait_ms % 1000));
+    struct args args = {options->args_json,
+                        span_of(options->args_msgpack, options->args_msgpack_bytes)};
+    struct map map;
+    int error = check_known(options->backoff, NULL, failure);
+
+    if (error != 0)
+        return error;
+    map_open(&map, ret_body);
+    map_time(&map, "priority", options->priority);
+    map_text(&map, "run_at", options->run_at);
+    map_time(&map, "delay_ms", options->delay_ms);
+    error = put_args(&map, args, failure);
+    map_text(&map, "expires_at", options->expires_at);
+    map_time(&map, "timeout_ms", options->timeout_ms);
+    map_time(&map, "max_attempts", options->max_attempts);
+    if (options->tags != NULL)
+        map_texts(&map, "tags", options->tags, options->tag_count);
+    map_time(&map, "retain_ms", options->retain_ms);
+    map_backoff(&map, "backoff", options->backoff);
+    return end_body(&map, error, failure);
 }

@@ -180,23 +180,30 @@ static bool set_headers(struct transport *t, const struct transport_request *req
     return curl_easy_setopt(t->curl, CURLOPT_HTTPHEADER, t->headers) == CURLE_OK;
 }
 
+static bool set_body(CURL *c, const struct transport_request *request)
+{
+    return curl_easy_setopt(c, CURLOPT_POST, 1L) == CURLE_OK &&
+           curl_easy_setopt(c, CURLOPT_POSTFIELDS,
+                            request->has_body ? (const char *)request->body.data : "") ==
+               CURLE_OK &&
+           curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len) ==
+               CURLE_OK;
+}
+
+/* libcurl knows a request by whether it has a body; its method is only a word. */
 static bool set_method(struct transport *t, const struct transport_request *request)
 {
-    CURL *c = t->curl;
+    bool is_post = strcmp(request->method, "POST") == 0;
+    bool is_plain = is_post || strcmp(request->method, "GET") == 0;
 
-    if (strcmp(request->method, "GET") == 0)
-        return curl_easy_setopt(c, CURLOPT_HTTPGET, 1L) == CURLE_OK &&
-               curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, NULL) == CURLE_OK;
-    if (strcmp(request->method, "POST") == 0)
-        return curl_easy_setopt(c, CURLOPT_POST, 1L) == CURLE_OK &&
-               curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, NULL) == CURLE_OK &&
-               curl_easy_setopt(c, CURLOPT_POSTFIELDS,
-                                request->has_body ? (const char *)request->body.data : "") ==
-                   CURLE_OK &&
-               curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len) ==
-                   CURLE_OK;
-    return curl_easy_setopt(c, CURLOPT_HTTPGET, 1L) == CURLE_OK &&
-           curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, request->method) == CURLE_OK;
+    if (is_post || request->has_body) {
+        if (!set_body(t->curl, request))
+            return false;
+    } else if (curl_easy_setopt(t->curl, CURLOPT_HTTPGET, 1L) != CURLE_OK) {
+        return false;
+    }
+    return curl_easy_setopt(t->curl, CURLOPT_CUSTOMREQUEST, is_plain ? NULL : request->method) ==
+           CURLE_OK;
 }
 
 static bool set_request(struct transport *t, const struct transport_request *request)

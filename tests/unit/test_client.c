@@ -551,6 +551,13 @@ static void the_public_numbers_stay_as_they_are(void **state)
         {-33, "shutting_down"},
         {-34, "storage_full"},
         {-35, "job_running"},
+        {-36, "unique_conflict"},
+        {-37, "queue_full"},
+        {-38, "batch_too_large"},
+        {-39, "batch_refused"},
+        {-40, "no_such_queue"},
+        {-41, "no_such_task"},
+        {-42, "no_filter"},
         {-20, "bad_query"},
         {-21, "storage_failed"},
     };
