@@ -1,0 +1,253 @@
+"""The client: one object for a broker, for any number of threads."""
+
+from __future__ import annotations
+
+import math
+import os
+import ssl
+import time
+import uuid
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Tuple, Type, Union
+
+from .errors import BadAnswer
+from .fields import in_path, to_json, to_members, to_query
+from .job import Job
+from .retry import Retry
+from .times import Duration, Time
+from .transport import Address, Answer, Pool, Request, Transport
+
+DEFAULT_URL = "http://127.0.0.1:7878"
+WAIT_LIMIT_S = 60.0  # the broker's, for one request
+SHORTEST_WAIT_S = 0.001
+PAGE_LIMIT = 1000
+JSON_BODY = {"Content-Type": "application/json"}
+
+States = Union[str, Iterable[str]]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a job does not run: `code` is a stable word ("paused", "behind_others" …)."""
+
+    code: str
+    message: str
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where a job stands. jobs_before: how many are before it in its queue, or None."""
+
+    id: str
+    state: str
+    reasons: Tuple[Reason, ...]
+    jobs_before: Optional[int]
+    raw: Mapping[str, Any]
+
+
+class Client:
+    """Talks to one broker.
+
+        with Client() as client:
+            job = client.submit("fib", {"n": 35})
+            print(job.result(timeout=30))
+
+    url             http://HOST:PORT, https://HOST:PORT, or unix:/PATH of a socket; None: the
+                    environment's JOBMILL_URL, or http://127.0.0.1:7878. Proxies are not used.
+    timeout         seconds without a byte of the answer, beyond what was asked to wait
+    connect_timeout seconds
+    retries         how often a request is repeated (Retry tells the pauses); 0: never
+    retry           the whole policy, instead of `retries`
+    headers         sent with each request, as for a proxy's Authorization
+    ssl_context     for https; None: the default one
+    max_idle        connections that are kept between calls
+    max_answer_bytes  a longer answer is a BadAnswer
+
+    Threads: all may use one client at once; each call has a connection to itself, which is kept for
+    the next one. After a fork() the child makes connections of its own.
+
+    Repeats: a connection that breaks is made again. A request that never left (the connection was
+    refused) is repeated; so is, after it was sent and not answered or refused for the moment (503,
+    429), one that only reads or carries an idempotency key. submit() and batch() make such a key if
+    they get none. Any other (cancel, delete, patch …) that was sent and got no answer is never
+    repeated: it raises UnknownFate.
+
+    Errors: see jobmill.errors. Each method may raise ApiError, ConnectionFailed and BadAnswer; what
+    else, it says itself.
+    """
+
+    def __init__(self, url: Optional[str] = None, *, timeout: float = 30.0,
+                 connect_timeout: float = 5.0, retries: Optional[int] = None,
+                 retry: Optional[Retry] = None, headers: Optional[Mapping[str, str]] = None,
+                 ssl_context: Optional[ssl.SSLContext] = None, max_idle: int = 16,
+                 max_answer_bytes: int = 64 << 20) -> None:
+        self.url = url or os.environ.get("JOBMILL_URL") or DEFAULT_URL
+        policy = retry or (Retry() if retries is None else Retry(retries=retries))
+        pool = Pool(Address.parse(self.url), connect_timeout, ssl_context, max_idle)
+        self._transport = Transport(pool, timeout, policy, headers or {}, max_answer_bytes)
+
+    def close(self) -> None:
+        """Closes the idle connections. The client can still be used and then opens new ones."""
+        self._transport.pool.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
+                 trace: Optional[TracebackType]) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client {self.url}>"
+
+    # ---- one job ----
+
+    def submit(self, task: str, args: Any = None, *, queue: Optional[str] = None,
+               priority: Optional[int] = None, run_at: Optional[Time] = None,
+               delay: Optional[Duration] = None, expires_at: Optional[Time] = None,
+               timeout: Optional[Duration] = None, grace: Optional[Duration] = None,
+               max_attempts: Optional[int] = None, backoff: Optional[Mapping[str, Any]] = None,
+               limit_key: Optional[str] = None, unique: Optional[Mapping[str, Any]] = None,
+               tags: Optional[Iterable[str]] = None, retain: Optional[Duration] = None,
+               idempotency_key: Optional[str] = None, wait: Optional[float] = None) -> Job:
+        """Submits a job; when this returns it is on the broker's disk.
+
+        args             anything JSON can say; 1 MiB at most
+        queue            its name; None: the broker's default
+        priority         1 … 9, where 9 goes first
+        run_at, delay    not before that time, or after that long; at most one of the two
+        expires_at       not started by then: it expires
+        timeout          of one attempt
+        grace            between SIGTERM and SIGKILL, when an attempt is stopped
+        max_attempts     how often the task may fail
+        backoff          the pauses between attempts: jobmill.backoff(…)
+        limit_key        jobs with the same key share the limits of the queue's key_… settings
+        unique           no second job like it: jobmill.unique(…); see Job.is_existing, Job.replaced
+        tags             words to find the job by
+        retain           how long the job is kept after its end
+        idempotency_key  1 to 255 visible ASCII characters: the same key makes no second job. None: a
+                         random one, with which this call repeats itself safely. Take one from your
+                         own data ("invoice-4711") to be safe beyond this call, too
+        wait             seconds to wait for the end (math.inf: without end): the job comes back
+                         finished, or as it is then; see Job.is_finished
+
+        Times are aware datetimes or RFC 3339 strings, durations timedeltas or seconds.
+        Raises InvalidRequest, IdempotencyMismatch, UniqueConflict, QueueFull, Overloaded; UnknownFate
+        with the key if all repeats went unanswered.
+        """
+        body = to_members({
+            "task": task, "args": args, "queue": queue, "priority": priority, "run_at": run_at,
+            "delay": delay, "expires_at": expires_at, "timeout": timeout, "grace": grace,
+            "max_attempts": max_attempts, "backoff": backoff, "limit_key": limit_key,
+            "unique": unique, "tags": tags, "retain": retain})
+        key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
+        wait_s = min(wait or 0.0, WAIT_LIMIT_S)
+        target = "/v1/jobs" + to_query({"wait": max(wait_s, SHORTEST_WAIT_S) if wait_s > 0 else None})
+        until = time.monotonic() + (wait or 0.0)
+        answer = self._call("POST", target, body, {"Idempotency-Key": key}, wait_s)
+        job = self._job(answer)
+        if wait is not None and not job.is_finished and time.monotonic() < until:
+            job.wait(until - time.monotonic())
+        return job
+
+    def get(self, id: str) -> Job:
+        """The job as it is now. NotFound."""
+        return self._job(self._call("GET", f"/v1/jobs/{in_path(id)}"))
+
+    def wait(self, id: str, timeout: Optional[float] = None) -> Job:
+        """Waits until the job has finished or `timeout` seconds are over (None: without end), by long
+        polls of at most 60 s. The job comes back either way: see Job.is_finished. NotFound."""
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            rest_s = min(until - time.monotonic(), WAIT_LIMIT_S)
+            query = to_query({"wait": max(rest_s, SHORTEST_WAIT_S)}) if rest_s > 0 else ""
+            answer = self._call("GET", f"/v1/jobs/{in_path(id)}{query}", wait_s=max(rest_s, 0.0))
+            job = self._job(answer)
+            if job.is_finished or time.monotonic() >= until:
+                return job
+
+    def result(self, id: str, timeout: Optional[float] = None) -> Any:
+        """The result of a job, as Job.result(): waits at most `timeout` seconds. NotFound, WaitTimeout,
+        JobFailed, JobCancelled, JobExpired."""
+        return self.wait(id, timeout).result(0)
+
+    def cancel(self, id: str) -> Job:
+        """Cancels a job, finally; Job.stopped tells whether it still runs. NotFound,
+        AlreadyFinished, UnknownFate."""
+        return self._job(self._call("POST", f"/v1/jobs/{in_path(id)}/cancel"))
+
+    def retry(self, id: str) -> Job:
+        """A finished job begins anew with all its attempts. NotFound, NotFinished, UnknownFate."""
+        return self._job(self._call("POST", f"/v1/jobs/{in_path(id)}/retry"))
+
+    def delete(self, id: str) -> None:
+        """Removes a finished job and its result. NotFound, Conflict, UnknownFate."""
+        self._call("DELETE", f"/v1/jobs/{in_path(id)}")
+
+    def patch(self, id: str, **changes: Any) -> Job:
+        """Changes a job that does not run: any of priority, run_at, delay, args, expires_at, timeout,
+        max_attempts, tags, retain, backoff, in the types of submit(). NotFound, JobRunning,
+        AlreadyFinished, InvalidRequest, UnknownFate."""
+        body = to_members(changes, keeps_none=True)
+        return self._job(self._call("PATCH", f"/v1/jobs/{in_path(id)}", body))
+
+    def explain(self, id: str) -> Explanation:
+        """Why the job does not run yet. NotFound."""
+        raw = self._call("GET", f"/v1/jobs/{in_path(id)}/explain").object()
+        reasons = tuple(Reason(one["code"], one.get("message", ""), one)
+                        for one in raw.get("reasons") or ())
+        return Explanation(raw["id"], raw["state"], reasons, raw.get("jobs_before"), raw)
+
+    # ---- many jobs ----
+
+    def list(self, *, state: Optional[States] = None, queue: Optional[str] = None,
+             task: Optional[str] = None, tag: Optional[str] = None,
+             limit_key: Optional[str] = None, worker: Optional[str] = None,
+             error: Optional[str] = None, created_after: Optional[Time] = None,
+             created_before: Optional[Time] = None, limit: Optional[int] = None,
+             page_size: int = 200) -> Iterator[Job]:
+        """The jobs that all given filters let pass, newest first, without args and results.
+
+        state      one of the states, or several
+        error      the code of Job.error: "timed_out"
+        limit      how many at most; None: all
+        page_size  how many are asked for at a time, 1 … 1000
+
+        The pages are fetched as the iterator comes to them: jobs made meanwhile are not among them.
+        """
+        filters = to_members({"state": state, "queue": queue, "task": task, "tag": tag,
+                              "limit_key": limit_key, "worker": worker, "error": error,
+                              "created_after": created_after, "created_before": created_before})
+        return self._pages(filters, math.inf if limit is None else limit, page_size)
+
+    def _pages(self, filters: Dict[str, Any], rest: float, page_size: int) -> Iterator[Job]:
+        cursor: Optional[str] = None
+        while rest > 0:
+            size = int(min(rest, page_size, PAGE_LIMIT))
+            answer = self._call("GET", "/v1/jobs" + to_query(
+                {**filters, "limit": size, "cursor": cursor}))
+            page = answer.object()
+            for raw in page.get("jobs") or ():
+                yield Job(raw, self)
+                rest -= 1
+            cursor = page.get("next_cursor")
+            if cursor is None:
+                return
+
+    # ---- inside ----
+
+    def _job(self, answer: Answer) -> Job:
+        raw = answer.object()
+        if not all(isinstance(raw.get(name), str) for name in ("id", "state")):
+            raise BadAnswer(f"{answer.status} with something that is no job: {raw!r:.100}")
+        return Job(raw, self, tuple(answer.headers.get_all("Jobmill-Warning") or ()),
+                   answer.headers.get("Idempotency-Replayed") == "true")
+
+    def _call(self, method: str, target: str, body: Any = None,
+              headers: Optional[Mapping[str, str]] = None, wait_s: float = 0.0) -> Answer:
+        if body is None:
+            return self._transport.call(Request(method, target, None, headers, wait_s))
+        return self._transport.call(Request(method, target, to_json(body),
+                                            {**JSON_BODY, **(headers or {})}, wait_s))
