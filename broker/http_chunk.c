@@ -182,3 +182,11 @@ enum http_progress http_chunk_step(struct http_chunk *c, struct span input, size
     *ret_used = at;
     return c->state == AT_END ? HTTP_DONE : HTTP_MORE;
 }
+
+void http_chunk_put_back(struct http_chunk *c, size_t n)
+{
+    if (n == 0)
+        return;
+    c->left += n;
+    c->state = AT_DATA;
+}

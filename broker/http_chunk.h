@@ -37,4 +37,7 @@ void http_chunk_init(struct http_chunk *chunk);
 enum http_progress http_chunk_step(struct http_chunk *chunk, struct span input, size_t *ret_used,
                                    struct span *ret_data) JM_MUST_CHECK;
 
+/* Undoes the last `n` bytes of the data that the last step gave: they come again as input. */
+void http_chunk_put_back(struct http_chunk *chunk, size_t n);
+
 #endif

@@ -1,11 +1,10 @@
 /*
- * http_conn.c: one connection: its stream, its phases, its answers on their way out.
+ * http_conn.c: one connection: its stream and its phases.
  *
  * Events (bytes, end of stream, an answer, a write that is done, a time limit) only record what
  * happened and mark the connection; http_conn_flush, once at the end of the loop turn, writes all
- * answers whose turn has come with one call, begins what has waited for them, and sets what is to
- * be waited for next (settle). A write is tried at once; only what the socket does not take is left
- * to uv_write, and nothing else is written until that is done.
+ * answers whose turn has come (http_write.c), begins what has waited for them, and sets what is to
+ * be waited for next (settle).
  */
 #include "broker/http_conn.h"
 
@@ -15,13 +14,10 @@
 #include "schema/errors.h"
 
 enum {
-    WRITE_PIECES = 64, /* in one writev(2) */
     IN_BYTES = HTTP_HEAD_BYTES + 2 * HTTP_READ_BYTES,
     OVERFLOW_CONNECTIONS = 128,     /* above the limit, that are told so */
     LINGER_BYTES = 8 * 1024 * 1024, /* thrown away for a client that does not stop sending */
 };
-
-static const char continue_line[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
 void http_conn_enter(struct http_conn *c, enum http_phase phase)
 {
@@ -125,6 +121,12 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
     *ret_buf = uv_buf_init((char *)c->server->read_bytes, HTTP_READ_BYTES);
 }
 
+static void stop_receiving(struct http_conn *c)
+{
+    c->is_receiving = false;
+    (void)uv_read_stop(&c->io.stream); /* cannot fail, says its documentation */
+}
+
 static void take_bytes(struct http_conn *c, struct span bytes)
 {
     c->server->stats.in_bytes += bytes.len;
@@ -140,6 +142,8 @@ static void take_bytes(struct http_conn *c, struct span bytes)
         http_conn_close(c);
         return;
     }
+    if (http_read_is_blocked(c))
+        stop_receiving(c); /* now: libuv would read on, more than c->in may hold */
     http_server_mark(c->server, c);
 }
 
@@ -161,30 +165,46 @@ static void set_receiving(struct http_conn *c, bool wanted)
 {
     if (wanted == c->is_receiving)
         return;
-    c->is_receiving = wanted;
-    if (!wanted)
-        (void)uv_read_stop(&c->io.stream); /* cannot fail, says its documentation */
-    else if (uv_read_start(&c->io.stream, on_alloc, on_read) != 0)
+    if (!wanted) {
+        stop_receiving(c);
+        return;
+    }
+    c->is_receiving = true;
+    if (uv_read_start(&c->io.stream, on_alloc, on_read) != 0)
         http_conn_close(c);
+}
+
+static void give_up_reading(struct http_conn *c)
+{
+    struct http_exchange *x = c->reading;
+
+    c->reading = NULL;
+    http_conn_enter(c, HTTP_ENDING);
+    c->exchange_count--;
+    http_exchange_free(x);
 }
 
 /* The client has closed its side. What it sent before is answered if it is complete; the handler is
  * told, because most clients that do so have gone. */
 static void settle_eof(struct http_conn *c)
 {
-    if (c->phase == HTTP_OPEN && !http_read_is_blocked(c)) {
-        http_conn_enter(c, HTTP_ENDING); /* all complete requests are taken */
-    }
-    if (c->reading != NULL) {
-        struct http_exchange *x = c->reading;
+    bool is_blocked = http_read_is_blocked(c);
 
-        c->reading = NULL;
-        http_conn_enter(c, HTTP_ENDING);
-        c->exchange_count--;
-        http_exchange_free(x);
+    if (c->phase == HTTP_OPEN && !is_blocked)
+        http_conn_enter(c, HTTP_ENDING); /* all complete requests are taken */
+    if (c->reading != NULL && c->reading->is_given && !is_blocked) {
+        c->reading->is_broken = true;
+        http_read_abandon(c);
     }
+    if (c->reading != NULL && !c->reading->ruling.streams)
+        give_up_reading(c);
     LIST_EACH_SAFE(node, &c->exchanges)
-    tell_gone(LIST_ENTRY(node, struct http_exchange, turn));
+    {
+        struct http_exchange *x = LIST_ENTRY(node, struct http_exchange, turn);
+
+        if (x != c->reading) /* of that one, what has come is handed over first */
+            tell_gone(x);
+    }
 }
 
 /* Which wait is due on the receiving side. */
@@ -228,7 +248,10 @@ void http_conn_take_answer(struct http_conn *c, struct http_exchange *x)
 {
     if (x->is_given)
         c->open_count--;
-    c->unsent_bytes += x->head_out.len + x->body_out.len;
+    if (c->reading == x && x->is_given)
+        http_read_abandon(c);
+    x->counted_bytes = x->head_out.len + x->body_out.len;
+    c->unsent_bytes += x->counted_bytes;
     http_server_mark(c->server, c);
 }
 
@@ -241,153 +264,14 @@ void http_conn_take_drop(struct http_conn *c, struct http_exchange *x)
     http_server_mark(c->server, c);
 }
 
-static bool is_ready(const struct http_exchange *x)
-{
-    return x->is_answered && x->is_read;
-}
-
-static void add_piece(uv_buf_t *pieces, unsigned *count, const struct buf *b, size_t skip)
-{
-    if (b->len > skip)
-        pieces[(*count)++] = uv_buf_init((char *)b->data + skip, (unsigned)(b->len - skip));
-}
-
-/* The answers whose turn has come, as pieces. Returns their number. */
-static unsigned gather(struct http_conn *c, uv_buf_t *pieces, unsigned *ret_exchanges)
-{
-    unsigned count = 0;
-
-    *ret_exchanges = 0;
-    LIST_EACH(node, &c->exchanges)
-    {
-        struct http_exchange *x = LIST_ENTRY(node, struct http_exchange, turn);
-        size_t sent = x->sent_bytes;
-
-        if (!is_ready(x) || count + 2 > WRITE_PIECES)
-            break;
-        add_piece(pieces, &count, &x->head_out, sent);
-        add_piece(pieces, &count, &x->body_out,
-                  sent > x->head_out.len ? sent - x->head_out.len : 0);
-        (*ret_exchanges)++;
-    }
-    return count;
-}
-
-/* The answer of x is out. */
-static void finish(struct http_conn *c, struct http_exchange *x)
-{
-    bool closes = x->closes;
-
-    c->unsent_bytes -= x->head_out.len + x->body_out.len;
-    c->exchange_count--;
-    http_exchange_free(x);
-    http_deadline_clear(&c->read_due); /* idleness counts from here */
-    if (closes && c->phase == HTTP_OPEN)
-        http_conn_enter(c, HTTP_ENDING);
-}
-
-/* `sent` bytes of the front answers are out; frees those that are complete. Returns whether all
- * `exchanges` are. */
-static bool settle_sent(struct http_conn *c, size_t sent, unsigned exchanges)
-{
-    c->server->stats.out_bytes += sent;
-    while (exchanges > 0) {
-        struct http_exchange *x = LIST_ENTRY(c->exchanges.next, struct http_exchange, turn);
-        size_t left = x->head_out.len + x->body_out.len - x->sent_bytes;
-
-        if (sent < left) {
-            x->sent_bytes += sent;
-            return false;
-        }
-        sent -= left;
-        finish(c, x);
-        exchanges--;
-    }
-    return true;
-}
-
-static void on_written(uv_write_t *req, int status)
-{
-    struct http_conn *c = req->data;
-
-    c->is_writing = false;
-    if (c->phase == HTTP_CLOSED)
-        return;
-    http_deadline_clear(&c->write_due);
-    if (status != 0) {
-        http_conn_close(c);
-        return;
-    }
-    while (c->writing > 0) {
-        struct http_exchange *x = LIST_ENTRY(c->exchanges.next, struct http_exchange, turn);
-
-        c->server->stats.out_bytes += x->head_out.len + x->body_out.len - x->sent_bytes;
-        c->writing--;
-        finish(c, x);
-    }
-    http_server_mark(c->server, c);
-}
-
-/* The socket is full: libuv writes the rest when the client reads on. */
-static void write_rest(struct http_conn *c)
-{
-    uv_buf_t pieces[WRITE_PIECES];
-    unsigned count = gather(c, pieces, &c->writing);
-
-    c->write.data = c;
-    if (uv_write(&c->write, &c->io.stream, pieces, count, on_written) != 0) {
-        http_conn_close(c);
-        return;
-    }
-    c->is_writing = true;
-    c->queue_bytes = uv_stream_get_write_queue_size(&c->io.stream);
-    http_deadline_set(&c->server->deadlines, &c->write_due, HTTP_WAIT_WRITE,
-                      uv_now(c->server->loop));
-}
-
-/* Writes what is ready. False if nothing more can be written now. */
-static bool write_ready(struct http_conn *c)
-{
-    uv_buf_t pieces[WRITE_PIECES];
-    unsigned exchanges;
-    unsigned count = gather(c, pieces, &exchanges);
-    int sent;
-
-    if (count == 0)
-        return false;
-    sent = uv_try_write(&c->io.stream, pieces, count);
-    if (sent < 0 && sent != UV_EAGAIN) {
-        http_conn_close(c);
-        return false;
-    }
-    if (settle_sent(c, sent > 0 ? (size_t)sent : 0, exchanges))
-        return true;
-    write_rest(c);
-    return false;
-}
-
-/* The interim answer 100, once everything before it is out. It is 25 bytes into an empty socket
- * buffer; a client that leaves no room for them is not worth a state of its own. */
-static void write_continue(struct http_conn *c)
-{
-    struct http_exchange *x = c->reading;
-    uv_buf_t piece = uv_buf_init((char *)continue_line, sizeof(continue_line) - 1);
-
-    if (x == NULL || !x->has_continue || c->exchanges.next != &x->turn)
-        return;
-    x->has_continue = false;
-    if (uv_try_write(&c->io.stream, &piece, 1) != (int)piece.len)
-        http_conn_close(c);
-}
-
 void http_conn_flush(struct http_conn *c)
 {
-    while (!c->is_writing && !c->is_dropped && write_ready(c))
+    while (!c->is_writing && !c->is_dropped && http_write_ready(c))
         ;
     if (c->phase == HTTP_CLOSED)
         return;
     if (!c->is_writing)
-        write_continue(c);
+        http_write_continue(c);
     if (c->phase == HTTP_CLOSED)
         return;
     http_read_begin_held(c);

@@ -65,8 +65,9 @@ struct http_conn {
     uint64_t body_mark;      /* its time limit starts anew at this size */
     size_t lingered_bytes;
 
-    bool is_writing;     /* `write` is under way */
-    unsigned writing;    /* exchanges in it */
+    bool is_writing;  /* `write` is under way */
+    unsigned writing; /* exchanges in it */
+    size_t writing_bytes;
     size_t unsent_bytes; /* of answers in `exchanges` */
     size_t queue_bytes;  /* left of `write` when its time limit was set */
     struct http_deadline read_due;
@@ -136,6 +137,14 @@ void http_conn_close(struct http_conn *c);
 /* A time limit of the connection is over. */
 void http_conn_expire(struct http_deadline *d, enum http_wait wait);
 
+/* ---- http_write.c ---- */
+
+/* Writes what is ready. False if nothing more can be written now. */
+bool http_write_ready(struct http_conn *c);
+
+/* The interim answer 100, once everything before it is out. */
+void http_write_continue(struct http_conn *c);
+
 /* ---- http_read.c: from bytes to requests ---- */
 
 /* Goes on with what is received (`input` follows what c->in holds). Calls the handler. False if
@@ -151,7 +160,24 @@ void http_read_begin_held(struct http_conn *c);
 /* Answers the request that is being read with an error; it is the last one. */
 void http_read_refuse(struct http_conn *c, int error, const char *detail, uint64_t limit);
 
+/* Nothing more of the body of c->reading, which the handler has, is wanted or will come. */
+void http_read_abandon(struct http_conn *c);
+
+/* ---- http_stream.c ---- */
+
+/* Takes what the handler has put into body_out since, as the next piece of a streamed answer, if
+ * the former one is out. */
+void http_stream_load(struct http_exchange *x);
+
+/* Whether more of the body of a streamed request may be handed over. */
+bool http_stream_is_blocked(const struct http_exchange *x);
+
 /* ---- http_exchange.c ---- */
+
+/* Writes the head of the answer, of a streamed one too. */
+void http_exchange_put_head(struct http_exchange *x, int status, const char *content_type);
+/* Out of the handler's hands. False if its connection is closed already; then x is freed. */
+bool http_exchange_leave(struct http_exchange *x);
 
 /* From the pool or the heap; NULL: no memory. Appended to the connection's list. */
 struct http_exchange *http_exchange_new(struct http_conn *c);

@@ -42,6 +42,7 @@ static struct http_exchange *make(struct http_server *s)
     buf_init(&x->body_out, s->conf.max_answer_bytes);
     buf_init(&x->lines_out, LINES_OUT_BYTES);
     buf_init(&x->head_out, HEAD_OUT_BYTES);
+    buf_init(&x->stream_out, s->conf.max_answer_bytes);
     return x;
 }
 
@@ -72,6 +73,7 @@ static void destroy(struct http_exchange *x)
     buf_done(&x->body_out);
     buf_done(&x->lines_out);
     buf_done(&x->head_out);
+    buf_done(&x->stream_out);
     free(x);
 }
 
@@ -81,14 +83,16 @@ static void reset(struct http_exchange *x)
     x->method_name = x->path = x->query = x->body = span_of(NULL, 0);
     x->user = NULL;
     x->conn = NULL;
-    x->sent_bytes = 0;
+    x->sent_bytes = x->counted_bytes = 0;
     x->has_body = x->is_gone = x->is_read = x->is_given = x->is_told_gone = false;
     x->is_answered = x->has_continue = x->closes = false;
+    x->is_paused = x->is_streamed = x->is_broken = x->has_last = false;
     buf_shrink(&x->head_in, KEEP_HEAD_BYTES);
     buf_shrink(&x->body_in, KEEP_BODY_BYTES);
     buf_shrink(&x->body_out, KEEP_BODY_BYTES);
     buf_shrink(&x->lines_out, KEEP_LINES_BYTES);
     buf_shrink(&x->head_out, KEEP_BODY_BYTES);
+    buf_shrink(&x->stream_out, 0);
 }
 
 void http_exchange_free(struct http_exchange *x)
@@ -204,7 +208,7 @@ static void put_number(struct buf *out, size_t number)
 }
 
 /* No vsnprintf here: it would cost as much as the rest of the answer. */
-static void put_head(struct http_exchange *x, int status, const char *content_type)
+void http_exchange_put_head(struct http_exchange *x, int status, const char *content_type)
 {
     struct buf *out = &x->head_out;
     bool has_no_body = status == 204 || status == 304;
@@ -219,7 +223,9 @@ static void put_head(struct http_exchange *x, int status, const char *content_ty
         buf_put(out, "\r\nContent-Type: ", 16);
         buf_put_str(out, content_type);
     }
-    if (!has_no_body) {
+    if (x->is_streamed && x->head.minor > 0) {
+        buf_put_str(out, "\r\nTransfer-Encoding: chunked");
+    } else if (!has_no_body && !x->is_streamed) {
         buf_put(out, "\r\nContent-Length: ", 18);
         put_number(out, x->body_out.len);
     }
@@ -252,11 +258,11 @@ static void put_failure(struct http_exchange *x)
     buf_clear(&x->lines_out);
     buf_clear(&x->body_out);
     buf_put(&x->body_out, body, sizeof(body) - 1);
-    put_head(x, 500, PROBLEM_MEDIA_TYPE);
+    http_exchange_put_head(x, 500, PROBLEM_MEDIA_TYPE);
 }
 
 /* Out of the handler's hands, with the connection closed long ago or not. */
-static bool leave_handler(struct http_exchange *x)
+bool http_exchange_leave(struct http_exchange *x)
 {
     struct http_server *s = x->server;
 
@@ -272,9 +278,12 @@ static bool leave_handler(struct http_exchange *x)
 
 void http_exchange_answer(struct http_exchange *x, int status, const char *content_type)
 {
-    if (!leave_handler(x))
+    assert(!x->is_streamed);
+    if (!http_exchange_leave(x))
         return;
-    put_head(x, status, content_type);
+    if (x->is_given && !x->is_read)
+        x->closes = true; /* the rest of a streamed body is not wanted */
+    http_exchange_put_head(x, status, content_type);
     if (!has_room(x))
         put_failure(x);
     if (x->body_out.len <= JOIN_BYTES) {
@@ -315,6 +324,6 @@ void http_exchange_answer_error(struct http_exchange *x, int error, const char *
 
 void http_exchange_drop(struct http_exchange *x)
 {
-    if (leave_handler(x))
+    if (http_exchange_leave(x))
         http_conn_take_drop(x->conn, x);
 }

@@ -3,6 +3,10 @@
  *
  *   begin (an exchange) → head → on_head → body → complete → give (on_request) or hold
  *
+ * or, if its body is streamed,
+ *
+ *   begin → head → on_head → give or hold → body (on_body, with pauses) → complete (on_end)
+ *
  * A request is parsed where the bytes were received; once its head is complete it is copied into
  * the exchange, so that the spans a handler gets do not depend on what the connection does later.
  * What cannot be used yet stays in c->in: the beginning of a head, or requests that must wait for
@@ -18,9 +22,35 @@
 
 bool http_read_is_blocked(const struct http_conn *c)
 {
-    return c->held != NULL ||
-           (c->reading == NULL && (c->exchange_count >= c->server->conf.max_outstanding ||
-                                   c->unsent_bytes > HTTP_UNSENT_BYTES));
+    if (c->held != NULL)
+        return true;
+    if (c->reading != NULL)
+        return http_stream_is_blocked(c->reading);
+    return c->exchange_count >= c->server->conf.max_outstanding ||
+           c->unsent_bytes > HTTP_UNSENT_BYTES;
+}
+
+void http_read_abandon(struct http_conn *c)
+{
+    struct http_exchange *x = c->reading;
+
+    c->reading = NULL;
+    http_conn_enter(c, HTTP_ENDING);
+    x->is_read = true;
+    x->has_continue = false;
+    x->closes = true;
+}
+
+/* Of a request that the handler has: it is told, and completes it. */
+static void break_stream(struct http_conn *c, const struct problem *problem)
+{
+    const struct http_handler *handler = c->server->handler;
+    struct http_exchange *x = c->reading;
+
+    http_read_abandon(c);
+    x->is_broken = true;
+    http_server_mark(c->server, c);
+    handler->on_end(handler->owner, x, problem);
 }
 
 void http_read_refuse(struct http_conn *c, int error, const char *detail, uint64_t limit)
@@ -28,6 +58,10 @@ void http_read_refuse(struct http_conn *c, int error, const char *detail, uint64
     struct http_exchange *x = c->reading;
     struct problem problem = {.error = error, .detail = span_of_str(detail), .limit = limit};
 
+    if (x->is_given) {
+        break_stream(c, &problem);
+        return;
+    }
     c->reading = NULL;
     http_conn_enter(c, HTTP_ENDING);
     x->is_read = true;
@@ -90,6 +124,27 @@ static void give(struct http_conn *c, struct http_exchange *x)
     handler->on_request(handler->owner, x);
 }
 
+/* The body of a streamed request has been handed over. */
+static void complete_stream(struct http_conn *c, struct http_exchange *x)
+{
+    const struct http_handler *handler = c->server->handler;
+
+    c->reading = NULL;
+    x->is_read = true;
+    x->has_continue = false;
+    if (x->closes)
+        http_conn_enter(c, HTTP_ENDING);
+    handler->on_end(handler->owner, x, NULL);
+}
+
+static void begin_stream(struct http_conn *c, struct http_exchange *x)
+{
+    give(c, x);
+    http_server_mark(c->server, c); /* an interim answer may be due */
+    if (c->reading == x && !x->head.is_chunked && x->head.content_length == 0)
+        complete_stream(c, x);
+}
+
 void http_read_begin_held(struct http_conn *c)
 {
     struct http_exchange *x = c->held;
@@ -97,7 +152,10 @@ void http_read_begin_held(struct http_conn *c)
     if (x == NULL || c->is_dropped || !may_begin(c, x))
         return;
     c->held = NULL;
-    give(c, x);
+    if (x->ruling.streams)
+        begin_stream(c, x);
+    else
+        give(c, x);
 }
 
 static void complete(struct http_conn *c, struct http_exchange *x)
@@ -177,6 +235,17 @@ static void take_refusal(struct http_conn *c, struct http_exchange *x)
     http_server_mark(c->server, c);
 }
 
+/* Such a request begins before its body is read. */
+static void open_stream(struct http_conn *c, struct http_exchange *x, bool has_more)
+{
+    http_chunk_init(&c->chunk);
+    x->has_continue = x->head.expects_continue && !has_more;
+    if (may_begin(c, x))
+        begin_stream(c, x);
+    else
+        c->held = x;
+}
+
 /* What the head promises about the body, judged before a byte of it is read. */
 static void open_body(struct http_conn *c, struct http_exchange *x, bool has_more)
 {
@@ -188,10 +257,14 @@ static void open_body(struct http_conn *c, struct http_exchange *x, bool has_mor
     if (!x->has_body || (x->head.has_length && x->head.content_length == 0)) {
         if (!x->has_body && x->ruling.needs_body && !x->is_answered)
             http_read_refuse(c, JM_ELENGTH, "a body has to be sent with this request", 0);
+        else if (x->ruling.streams && !x->is_answered)
+            open_stream(c, x, true);
         else
             complete(c, x);
     } else if (x->is_answered) {
         take_refusal(c, x);
+    } else if (x->ruling.streams) {
+        open_stream(c, x, has_more);
     } else if (x->ruling.max_body_bytes == 0 || x->head.content_length > x->ruling.max_body_bytes) {
         refuse_body_size(c);
     } else if (x->head.content_length + s->bodies_bytes > s->conf.max_bodies_bytes) {
@@ -228,17 +301,40 @@ static bool step_head(struct http_conn *c, struct span input, size_t *ret_used)
 
 /* ---- the body ---- */
 
+static void count_body(struct http_conn *c, struct http_exchange *x, size_t bytes)
+{
+    x->has_continue = false; /* it did not wait for it */
+    c->body_bytes += bytes;
+    if (c->body_bytes < c->body_mark)
+        return;
+    c->body_mark = c->body_bytes + HTTP_BODY_STEP_BYTES;
+    http_deadline_clear(&c->read_due);
+}
+
+/* Gives a run of body bytes to the handler, which may complete the exchange and may resume it
+ * later. Returns how many it took. */
+static size_t hand_over(struct http_conn *c, struct http_exchange *x, struct span data)
+{
+    const struct http_handler *handler = c->server->handler;
+    size_t used;
+
+    if (data.len == 0)
+        return 0;
+    x->is_paused = true;
+    used = handler->on_body(handler->owner, x, data);
+    assert(used <= data.len);
+    if (used == data.len)
+        x->is_paused = false;
+    count_body(c, x, used);
+    return used;
+}
+
 /* Keeps a run of body bytes. False if memory ran out; a refusal sets c->reading to NULL. */
 static bool keep_body(struct http_conn *c, struct http_exchange *x, struct span data)
 {
     struct http_server *s = c->server;
 
-    x->has_continue = false; /* it did not wait for it */
-    c->body_bytes += data.len;
-    if (c->body_bytes >= c->body_mark) {
-        c->body_mark = c->body_bytes + HTTP_BODY_STEP_BYTES;
-        http_deadline_clear(&c->read_due);
-    }
+    count_body(c, x, data.len);
     if (x->is_answered)
         return true;
     if (c->body_bytes > x->ruling.max_body_bytes) {
@@ -257,17 +353,27 @@ static bool keep_body(struct http_conn *c, struct http_exchange *x, struct span 
     return true;
 }
 
+static void end_body(struct http_conn *c, struct http_exchange *x)
+{
+    if (x->is_given)
+        complete_stream(c, x);
+    else
+        complete(c, x);
+}
+
 static bool step_length_body(struct http_conn *c, struct span input, size_t *ret_used)
 {
     struct http_exchange *x = c->reading;
     uint64_t left = x->head.content_length - c->body_bytes;
     size_t take = input.len < left ? input.len : (size_t)left;
 
-    *ret_used = take;
-    if (!keep_body(c, x, span_of(input.data, take)))
+    if (x->is_given)
+        take = hand_over(c, x, span_of(input.data, take));
+    else if (!keep_body(c, x, span_of(input.data, take)))
         return false;
+    *ret_used = take;
     if (c->reading == x && c->body_bytes == x->head.content_length)
-        complete(c, x);
+        end_body(c, x);
     return true;
 }
 
@@ -275,15 +381,21 @@ static bool step_chunked_body(struct http_conn *c, struct span input, size_t *re
 {
     struct http_exchange *x = c->reading;
     struct span data;
+    size_t left;
 
     switch (http_chunk_step(&c->chunk, input, ret_used, &data)) {
     case HTTP_BAD:
         refuse_chunk(c, c->chunk.problem);
         return true;
     case HTTP_MORE:
-        return keep_body(c, x, data);
+        if (!x->is_given)
+            return keep_body(c, x, data);
+        left = data.len - hand_over(c, x, data);
+        http_chunk_put_back(&c->chunk, left);
+        *ret_used -= left;
+        break;
     case HTTP_DONE:
-        complete(c, x);
+        end_body(c, x);
         break;
     }
     return true;

@@ -32,6 +32,15 @@ struct http_handler {
      * only half-closed will still reach it. At most once, only between on_request and completion,
      * never from inside a call of the handler's. May be NULL. */
     void (*on_gone)(void *owner, struct http_exchange *x);
+    /* The next bytes of a body that is streamed. Returns how many of them it took; if not all, the
+     * rest comes again after http_exchange_resume, and nothing is received until then, so that the
+     * client has to wait. Only between on_request and completion. NULL if no ruling streams. */
+    size_t (*on_body)(void *owner, struct http_exchange *x, struct span data);
+    /* The streamed body has come to its end; or, with `broken`, nothing more of it will come: its
+     * framing was wrong, or it was too slow. At most once, and not at all when the client has gone
+     * in the middle (on_gone). The exchange has to be completed, now or later: a broken one with
+     * that problem, or with http_exchange_finish. */
+    void (*on_end)(void *owner, struct http_exchange *x, const struct problem *broken);
 };
 
 /* Zero means the default that is given in brackets. */
@@ -42,7 +51,8 @@ struct http_conf {
     size_t max_bodies_bytes;  /* [256 MiB] of all request bodies in memory together; else 503 */
     unsigned max_outstanding; /* [32] requests of one connection; then reading stops */
     unsigned head_ms;         /* [10,000] from the first to the last byte of a head */
-    unsigned body_ms;         /* [30,000] for the body, and again for each 64 KiB of it */
+    unsigned body_ms;         /* [30,000] for the body, and again for each 64 KiB of it; time in
+                                 which a handler takes none of it does not count */
     unsigned idle_ms;         /* [75,000] between two requests */
     unsigned write_ms;        /* [30,000] without the client taking a byte of its answer */
     unsigned linger_ms;       /* [2,000] for the client to read a last answer before the close */
