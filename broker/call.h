@@ -59,6 +59,7 @@ struct call {
 
     /* Showing a job (show.c). */
     call_show_cb on_show;
+    struct progress progress;   /* a copy, for a thread of the pool must not look into the core */
     bool may_have_ended;        /* look before waiting */
     bool is_stored;             /* a submit that is on disk: it cannot be refused any more */
     bool is_on_disk;            /* its end is known to be */

@@ -52,6 +52,12 @@ struct dispatch_job *dispatch_job_new(struct dispatch *d, struct queue *q, uint6
     return job;
 }
 
+void dispatch_job_free(struct dispatch_job *job)
+{
+    free(job->progress);
+    free(job);
+}
+
 /* Gives the place back. The bytes of a job whose push is unanswered belong to the carrier until
  * then. */
 void dispatch_job_remove(struct dispatch *d, struct dispatch_job *job)
@@ -71,7 +77,7 @@ void dispatch_job_remove(struct dispatch *d, struct dispatch_job *job)
         return;
     }
     list_remove(&job->in_batch);
-    free(job);
+    dispatch_job_free(job);
 }
 
 struct dispatch_job *dispatch_find(const struct dispatch *d, uint64_t id)
@@ -85,6 +91,13 @@ struct dispatch_job *dispatch_find(const struct dispatch *d, uint64_t id)
             return job;
     }
     return NULL;
+}
+
+struct progress dispatch_progress(const struct dispatch *d, uint64_t id)
+{
+    const struct dispatch_job *job = dispatch_find(d, id);
+
+    return progress_copy(job != NULL ? job->progress : NULL);
 }
 
 void dispatch_mark(struct dispatch *d, struct queue *q)
@@ -133,7 +146,7 @@ void dispatch_done(struct dispatch *d)
         struct list *in_queue;
 
         while ((in_queue = list_pop_front(&q->jobs)) != NULL)
-            free(LIST_ENTRY(in_queue, struct dispatch_job, in_queue));
+            dispatch_job_free(LIST_ENTRY(in_queue, struct dispatch_job, in_queue));
     }
     hash_done(&d->by_id);
     buf_done(&d->scratch);

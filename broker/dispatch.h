@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "broker/carrier.h"
+#include "broker/progress.h"
 #include "broker/queues.h"
 #include "broker/reader.h"
 #include "broker/runner.h"
@@ -65,6 +66,8 @@ struct dispatch_job {
     uint64_t seen_poll;  /* the last such search that found it */
     uint64_t search_gap; /* polls until the next one; grows while it is found */
     bool is_judged;      /* its loss is on its way to the store */
+
+    struct progress *progress; /* that its host told of, or NULL; see dispatch_progress */
 
     size_t frame_len;
     uint8_t frame[]; /* the bytes that are in Redis */
@@ -112,6 +115,9 @@ void dispatch_commit(struct dispatch *d, struct dispatch_job *job);
 void dispatch_release(struct dispatch *d, struct dispatch_job *job);
 
 struct dispatch_job *dispatch_find(const struct dispatch *d, uint64_t id);
+
+/* How far the job is, if it is out and that is known. */
+struct progress dispatch_progress(const struct dispatch *d, uint64_t id);
 
 /* Something about the queue changed (backlog, room, link): look at it at the end of this turn. */
 void dispatch_mark(struct dispatch *d, struct queue *q);

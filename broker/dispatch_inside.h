@@ -21,6 +21,9 @@ struct dispatch_job *dispatch_job_new(struct dispatch *d, struct queue *q, uint6
  * then; it stays as DISPATCH_GONE, in no table any more, and is freed with the answer. */
 void dispatch_job_remove(struct dispatch *d, struct dispatch_job *job);
 
+/* Frees a job that is in no table and no list. */
+void dispatch_job_free(struct dispatch_job *job);
+
 /* For a push at the end of the turn; a job that is_over goes instead. */
 void dispatch_to_outbox(struct dispatch *d, struct dispatch_job *job);
 

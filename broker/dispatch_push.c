@@ -88,7 +88,7 @@ static void settle_push(struct push *p, bool is_sent)
         struct dispatch_job *job = LIST_ENTRY(node, struct dispatch_job, in_batch);
 
         if (job->place == DISPATCH_GONE)
-            free(job);
+            dispatch_job_free(job);
         else if (is_sent)
             job->place = DISPATCH_OUT;
         else

@@ -1,5 +1,6 @@
 #include "broker/job_render.h"
 
+#include "broker/progress.h"
 #include "lib/hash.h"
 #include "schema/id.h"
 #include "schema/keys.h"
@@ -36,6 +37,31 @@ static void render_host(struct render_map *m, uint64_t host)
     render_word(m, "worker", name);
 }
 
+/* What is known of how far its attempt is; a moment after the attempt's end it is of the past. */
+static const struct progress *progress_of(const struct job_view *job)
+{
+    if (job->progress == NULL || job->state != JOB_RUNNING ||
+        job->progress->attempt != job->attempt)
+        return NULL;
+    return job->progress;
+}
+
+static void render_progress(struct render_map *m, const struct progress *progress)
+{
+    struct render_map inner;
+
+    if (progress == NULL)
+        return;
+    render_key(m, "progress");
+    render_open_map(&inner, m->out);
+    render_u64(&inner, "done", progress->done);
+    if (progress->total > 0)
+        render_u64(&inner, "total", progress->total);
+    if (progress->message_len > 0)
+        render_str(&inner, "message", span_of(progress->message, progress->message_len));
+    render_close_map(&inner);
+}
+
 void job_render(struct render_map *m, const struct job_view *job, bool with_blobs)
 {
     render_id(m, "id", job->id);
@@ -49,12 +75,25 @@ void job_render(struct render_map *m, const struct job_view *job, bool with_blob
     render_spec(m, &job->spec);
     render_times(m, job);
     render_host(m, job->host);
+    render_progress(m, progress_of(job));
     if (with_blobs)
         render_value(m, "args", job->spec.args);
     if (with_blobs && job->result.len > 0)
         render_value(m, "result", job->result);
     if (job->error.len > 0)
         render_value(m, "error", job->error);
+}
+
+static uint64_t progress_version(const struct progress *progress)
+{
+    uint64_t parts[3];
+
+    if (progress == NULL)
+        return 0;
+    parts[0] = progress->done;
+    parts[1] = progress->total;
+    parts[2] = hash_of_span(span_of(progress->message, progress->message_len));
+    return hash_of_span(span_of(parts, sizeof(parts)));
 }
 
 uint64_t job_render_version(const struct job_view *job)
@@ -69,6 +108,7 @@ uint64_t job_render_version(const struct job_view *job)
         (uint64_t)job->begun_at_ms,
         (uint64_t)job->finished_at_ms,
         job->run_us,
+        progress_version(progress_of(job)),
     };
 
     return hash_of_span(span_of(parts, sizeof(parts)));

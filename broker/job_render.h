@@ -9,7 +9,7 @@
 #include "broker/render.h"
 #include "lib/buf.h"
 
-/* Adds the members of a job to a map. `with_blobs`: also args, result and tags. What does not apply
+/* Adds the members of a job to a map. `with_blobs`: also args and result. What does not apply
  * (a result before the end, an error that did not happen) is left out. */
 void job_render(struct render_map *m, const struct job_view *job, bool with_blobs);
 

@@ -47,6 +47,7 @@ static void note_held(struct hosts *hs, struct host *h, const struct wire_held *
     job->host = h->id;
     job->has_begun = job->has_begun || held->has_begun;
     job->run_ms = held->run_ms;
+    progress_keep(&job->progress, held);
     job->left_poll = 0;
     job->read_mark = 0;
     if (job->is_over && h->beat_poll[0] == hs->poll)

@@ -27,6 +27,7 @@ struct job_view {
     struct span result; /* one msgpack value; empty if there is none */
     struct span error; /* a msgpack map {code, message, signal, …} of a bad end, or of the last bad
                         * attempt while the job lives; or empty */
+    const struct progress *progress; /* NULL from the reader; who shows the job may know it */
 };
 
 int reader_open(const struct store_conf *conf, struct reader **ret_reader) JM_MUST_CHECK;

@@ -71,6 +71,7 @@ static int read_and_write(struct call *call, struct reader *reader)
 
     if (rc != 0)
         return rc;
+    job.progress = &call->progress;
     buf_clear(&call->value);
     call->shows_end = job_state_is_terminal(job.state);
     call->status = call->on_show(call, &job);
@@ -108,6 +109,7 @@ static void read_job(struct call *call)
     size_t bytes;
     int rc;
 
+    call->progress = dispatch_progress(&call_core(call)->dispatch, call->id);
     reader_begin(reader);
     rc = reader_size(reader, call->id, &bytes);
     if (rc == 0 && bytes <= LARGE_BYTES)

@@ -1,4 +1,4 @@
-"""The worker alone, driven as a broker would drive it: jobs are pushed into a real Redis, events read
+"""The worker alone (but for TestProgress), driven as a broker would drive it: jobs are pushed into a real Redis, events read
 from the results list. The frames are written and read by mp.py, not by the code under test."""
 
 import hashlib
@@ -13,6 +13,7 @@ import unittest
 
 import harness
 import mp
+import openapi
 
 NODE = 1
 QUEUE = "jm:{q:default}"
@@ -708,6 +709,44 @@ class TestDrain(unittest.TestCase):
             self.assertEqual(w.host.stop(), 0)
             ends = [e for e in w.events() if e["kind"] in ("succeeded", "handed_back")]
             self.assertEqual({e["id"] for e in ends}, set(range(1, 3001)))
+
+
+class TestProgress(unittest.TestCase):
+    """With a broker: who asks for a job sees how far it is."""
+
+    def test_a_running_jobs_progress_is_shown_and_changes_its_etag(self):
+        document = openapi.Document((harness.SOURCE / "schema/openapi.json").read_text("utf-8"))
+        with harness.Mill() as mill:
+            gate = mill.dir / "gate"
+            os.mkfifo(gate)
+            (mill.dir / "tasks").mkdir()
+            write_task(mill.dir / "tasks", "walk",
+                       f"#!/bin/sh\ncat >/dev/null\necho progress 1 >&3\nread -r _ <{gate}\n"
+                       f"echo progress 2 3 zwei >&3\nread -r _ <{gate}\n")
+            mill.start_redis()
+            mill.start_broker()
+            mill.start_worker("--tasks-dir", mill.dir / "tasks")
+
+            def get(path, want):
+                def ask():
+                    answer = mill.get(path)
+                    document.check_answer("GET", path, answer)
+                    return answer.value.get("progress") == want and answer
+                return harness.wait_for(ask, f"{want} in {path}")
+
+            for args in ("small", "large" * 20000):  # a large job is read on another thread
+                path = "/v1/jobs/" + mill.submit("walk", args)["id"]
+                first = get(path, {"done": 1}).headers["ETag"]
+                self.assertEqual(mill.get(path, If_None_Match=first).status, 304)
+                self.assertNotIn("progress", mill.get("/v1/jobs").value["jobs"][0])
+                gate.write_text("\n")
+                later = get(path, {"done": 2, "total": 3, "message": "zwei"})
+                self.assertEqual(later.value["state"], "running")
+                self.assertNotEqual(later.headers["ETag"], first)
+                gate.write_text("\n")
+                answer = mill.get(path + "?wait=30")
+                self.assertEqual(answer.value["state"], "succeeded")
+                self.assertNotIn("progress", answer.value)
 
 
 class TestManager(unittest.TestCase):

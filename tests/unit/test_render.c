@@ -7,6 +7,7 @@
 
 #include "broker/digest.h"
 #include "broker/job_render.h"
+#include "broker/progress.h"
 #include "broker/render.h"
 #include "lib/json.h"
 
@@ -142,6 +143,70 @@ static void a_job_that_waits_in_redis_is_shown_as_queued_and_without_an_end(void
     buf_done(&out);
 }
 
+static void expect_progress(const struct job_view *job, const char *json)
+{
+    struct buf out, text;
+    struct render_map m;
+
+    buf_init(&out, 1 << 16);
+    buf_init(&text, 1 << 16);
+    render_open_map(&m, &out);
+    job_render(&m, job, false);
+    render_close_map(&m);
+    assert_int_equal(json_from_msgpack(buf_span(&out), &text, NULL), JSON_OK);
+    buf_put_u8(&text, 0);
+    if (json == NULL)
+        assert_null(strstr((const char *)text.data, "progress"));
+    else
+        assert_non_null(strstr((const char *)text.data, json));
+    buf_done(&out);
+    buf_done(&text);
+}
+
+static void progress_is_shown_of_the_attempt_that_runs(void **state)
+{
+    struct progress progress = {.attempt = 2, .done = 3};
+    struct job_view job = some_job();
+
+    (void)state;
+    job.progress = &progress;
+    expect_progress(&job, NULL); /* it has ended */
+    job.state = JOB_RUNNING;
+    expect_progress(&job, "\"progress\":{\"done\":3}");
+    progress = (struct progress){
+        .attempt = 2, .done = UINT64_MAX, .total = 7, .message = "half", .message_len = 4};
+    expect_progress(&job, "\"progress\":{\"done\":18446744073709551615,\"total\":7,"
+                          "\"message\":\"half\"}");
+    progress.attempt = 1;
+    expect_progress(&job, NULL);
+    job.progress = NULL;
+    expect_progress(&job, NULL);
+}
+
+static void the_version_changes_with_progress(void **state)
+{
+    struct progress steps[] = {{.attempt = 1},
+                               {.attempt = 2, .done = 1},
+                               {.attempt = 2, .done = 2},
+                               {.attempt = 2, .done = 2, .total = 1},
+                               {.attempt = 2, .done = 1, .total = 2},
+                               {.attempt = 2, .done = 1, .message = "a", .message_len = 1},
+                               {.attempt = 2, .done = 1, .message = "b", .message_len = 1}};
+    uint64_t versions[JM_COUNT_OF(steps)];
+    struct job_view job = some_job();
+
+    (void)state;
+    job.state = JOB_RUNNING;
+    for (size_t i = 0; i < JM_COUNT_OF(steps); i++) {
+        job.progress = &steps[i];
+        versions[i] = job_render_version(&job);
+        for (size_t j = 0; j < i; j++)
+            assert_int_not_equal(versions[i], versions[j]);
+    }
+    job.progress = NULL;
+    assert_int_equal(job_render_version(&job), versions[0]);
+}
+
 static void the_version_changes_with_every_part_that_can(void **state)
 {
     const struct job_view base = some_job();
@@ -194,6 +259,8 @@ int main(void)
         cmocka_unit_test(a_full_buffer_only_fails),
         cmocka_unit_test(a_finished_job_is_shown_whole),
         cmocka_unit_test(a_job_that_waits_in_redis_is_shown_as_queued_and_without_an_end),
+        cmocka_unit_test(progress_is_shown_of_the_attempt_that_runs),
+        cmocka_unit_test(the_version_changes_with_progress),
         cmocka_unit_test(the_version_changes_with_every_part_that_can),
         cmocka_unit_test(a_digest_tells_lists_of_parts_apart),
     };
