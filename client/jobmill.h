@@ -57,6 +57,7 @@ struct jobmill_job;   /* a job as the broker told it; does not change */
 struct jobmill_page;  /* some jobs of a list */
 
 struct jobmill_attempt; /* an attempt of a job that has ended */
+struct jobmill_answer;  /* what the broker says of one item of a batch */
 
 /* The numbers never change. Codes of the broker without a number of their own are JOBMILL_EREFUSED
  * (4xx) or JOBMILL_EBROKER (5xx); jobmill_error_code() tells them apart. */
@@ -275,6 +276,50 @@ JOBMILL_CHECK int jobmill_retry_all(struct jobmill *mill, const struct jobmill_l
 JOBMILL_CHECK int jobmill_delete_all(struct jobmill *mill,
                                      const struct jobmill_list_options *filter, int is_dry_run,
                                      uint64_t *ret_matched, uint64_t *ret_changed);
+
+/* ---- many submits in one request ---- */
+
+/* Sets the next submission, whose members must live until the next call, and returns 1. Returns 0
+ * when there are no more, and below 0 to give the batch up, which is JOBMILL_EFATE then. */
+typedef int (*jobmill_batch_next)(void *context, struct jobmill_submit_options *ret_options);
+
+/* Writes at most `room` bytes of NDJSON, a submission a line, and returns how many; 0: the end;
+ * below 0 gives the batch up. */
+typedef int64_t (*jobmill_batch_read)(void *context, char *bytes, size_t room);
+
+/* What became of the item with this number, from 0 on; in order, while further items are asked for.
+ * `answer` lives until the return. */
+typedef void (*jobmill_batch_answer)(void *context, uint64_t index, struct jobmill_answer *answer);
+
+struct jobmill_batch_options {
+    size_t size;
+    jobmill_batch_next next; /* either this */
+    jobmill_batch_read read; /* or this */
+    jobmill_batch_answer on_answer;
+    void *context; /* for these three */
+    int is_atomic; /* all or none */
+};
+
+/* Submits what `next` or `read` give, in one request and in bounded memory; the broker allows
+ * 100,000 items. 0: it has judged each item, and *ret_refused (may be NULL) of them are not stored.
+ * JOBMILL_EBATCHREFUSED: the batch is atomic and nothing is stored; the answers say why. Any other
+ * error leaves open what became of the items without an answer, unless the batch is atomic: then
+ * only JOBMILL_EFATE does. JOBMILL_EINVAL: an item of `next` cannot be sent; it ends the batch.
+ * With idempotency keys a batch can be repeated. wait_ms has no effect. The callbacks must not use
+ * the handle; request_timeout_ms is how long nothing may move. */
+JOBMILL_CHECK int jobmill_batch(struct jobmill *mill, const struct jobmill_batch_options *options,
+                                uint64_t *ret_refused);
+
+/* 0, or the error that the item met; its code word ("ok") and sentence (""). */
+JOBMILL_API int jobmill_answer_error(const struct jobmill_answer *answer);
+JOBMILL_API const char *jobmill_answer_error_code(const struct jobmill_answer *answer);
+JOBMILL_API const char *jobmill_answer_error_text(const struct jobmill_answer *answer);
+
+/* The job's id; NULL after an error. */
+JOBMILL_API const char *jobmill_answer_id(const struct jobmill_answer *answer);
+
+/* The whole answer; borrowed. */
+JOBMILL_API struct jobmill_value *jobmill_answer_value(struct jobmill_answer *answer);
 
 /* ---- queues, workers, tasks: values as openapi.yaml tells; the caller frees them ---- */
 

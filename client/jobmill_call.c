@@ -50,6 +50,18 @@ static int fail_transport(struct jobmill *mill, int error)
                              mill->transport.error[0] != '\0' ? ": " : "", mill->transport.error);
 }
 
+/* The items of a stream have been judged; what is left is the whole of an atomic one. */
+static int judge_stream(struct jobmill *mill, int status)
+{
+    int error;
+
+    if (status >= 200 && status < 300)
+        return 0;
+    error = jobmill_error_set(&mill->failure, JM_EBATCH, "nothing of the batch is stored");
+    mill->failure.http_status = status;
+    return error;
+}
+
 /* What the answer says: success with a value in answer->body (or without, for 204), or a failure.
  */
 static int judge_answer(struct jobmill *mill, struct transport_answer *answer)
@@ -88,7 +100,12 @@ int jobmill_call(struct jobmill *mill, const char *method, struct buf *target,
         request.method = method;
         request.target = (const char *)target->data;
         error = transport_perform(&mill->transport, &request, ret_answer);
-        error = error != 0 ? fail_transport(mill, error) : judge_answer(mill, ret_answer);
+        if (error != 0)
+            error = fail_transport(mill, error);
+        else if (request.stream != NULL && strcmp(ret_answer->type, request.stream->type) == 0)
+            error = judge_stream(mill, (int)ret_answer->status);
+        else
+            error = judge_answer(mill, ret_answer);
     }
     buf_done(target);
     if (error != 0)

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,16 +38,64 @@ static int on_request(void *context, char *to_ip, char *from_ip, int to_port, in
     return CURL_PREREQFUNC_OK;
 }
 
+/* The media type alone; parameters say nothing to us. */
+static void read_type(struct transport *t)
+{
+    const char *type = NULL;
+    size_t i = 0;
+
+    if (curl_easy_getinfo(t->curl, CURLINFO_CONTENT_TYPE, &type) == CURLE_OK && type != NULL)
+        for (;
+             i + 1 < sizeof(t->answer->type) && type[i] != '\0' && type[i] != ';' && type[i] != ' ';
+             i++)
+            t->answer->type[i] = (char)tolower((unsigned char)type[i]);
+    t->answer->type[i] = '\0';
+}
+
 static size_t on_body(char *bytes, size_t size, size_t n, void *context)
 {
     struct transport *t = context;
     struct buf *body = &t->answer->body;
 
     assert(size == 1);
+    if (t->stream != NULL) {
+        read_type(t);
+        if (strcmp(t->answer->type, t->stream->type) == 0)
+            return t->stream->on_receive(t->stream->context, span_of(bytes, n)) ? n : 0;
+    }
     t->is_too_large = n > t->max_answer_bytes - body->len;
     if (!t->is_too_large)
         buf_put(body, bytes, n);
     return t->is_too_large || buf_has_failed(body) ? 0 : n;
+}
+
+/* ---- a stream ---- */
+
+static size_t on_send(char *bytes, size_t size, size_t n, void *context)
+{
+    struct transport *t = context;
+    int64_t len = t->stream->on_send(t->stream->context, bytes, size * n);
+
+    /* How long that took is the caller's affair. */
+    t->moved_ms = (int64_t)clock_mono_ms(clock_real());
+    return len < 0 ? CURL_READFUNC_ABORT : (size_t)len;
+}
+
+/* A stream may last as long as it moves; libcurl asks once a second or oftener. */
+static int on_progress(void *context, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
+                       curl_off_t up)
+{
+    struct transport *t = context;
+    int64_t now_ms = (int64_t)clock_mono_ms(clock_real());
+
+    (void)down_total;
+    (void)up_total;
+    if (up + down != t->moved_bytes) {
+        t->moved_bytes = up + down;
+        t->moved_ms = now_ms;
+    }
+    t->is_stalled = now_ms - t->moved_ms > t->request_timeout_ms;
+    return t->is_stalled;
 }
 
 /* ---- opening ---- */
@@ -104,6 +153,10 @@ static bool set_always(struct transport *t, const struct transport_options *opti
                CURLE_OK &&
            curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->error) == CURLE_OK &&
            curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
+           curl_easy_setopt(c, CURLOPT_READFUNCTION, on_send) == CURLE_OK &&
+           curl_easy_setopt(c, CURLOPT_READDATA, t) == CURLE_OK &&
+           curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress) == CURLE_OK &&
+           curl_easy_setopt(c, CURLOPT_XFERINFODATA, t) == CURLE_OK &&
            curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_request) == CURLE_OK &&
            curl_easy_setopt(c, CURLOPT_PREREQDATA, t) == CURLE_OK;
 }
@@ -162,26 +215,40 @@ static bool add_header(struct transport *t, const char *line)
     return longer != NULL;
 }
 
-static bool set_headers(struct transport *t, const struct transport_request *request)
+static bool add_header_of(struct transport *t, const char *fmt, ...) JM_PRINTF(2, 3);
+
+static bool add_header_of(struct transport *t, const char *fmt, ...)
 {
     char line[320];
+    va_list args;
     int len;
 
+    va_start(args, fmt);
+    len = vsnprintf(line, sizeof(line), fmt, args);
+    va_end(args);
+    assert(len > 0 && (size_t)len < sizeof(line));
+    return add_header(t, line);
+}
+
+static bool set_headers(struct transport *t, const struct transport_request *request)
+{
+    const char *type = request->stream != NULL ? request->stream->type : "application/msgpack";
+
     /* Without the empty Expect, libcurl waits for "100 Continue" before a large body. */
-    if (!add_header(t, "Accept: application/msgpack, application/problem+json;q=0.9") ||
-        !add_header(t, "Expect:") || !add_header(t, "Content-Type: application/msgpack"))
-        return false;
-    if (request->idempotency_key != NULL) {
-        len = snprintf(line, sizeof(line), "Idempotency-Key: %s", request->idempotency_key);
-        assert(len > 0 && (size_t)len < sizeof(line));
-        if (!add_header(t, line))
-            return false;
-    }
-    return curl_easy_setopt(t->curl, CURLOPT_HTTPHEADER, t->headers) == CURLE_OK;
+    return add_header_of(t, "Accept: %s, application/problem+json;q=0.9", type) &&
+           add_header(t, "Expect:") && add_header_of(t, "Content-Type: %s", type) &&
+           (request->stream == NULL || add_header(t, "Transfer-Encoding: chunked")) &&
+           (request->idempotency_key == NULL ||
+            add_header_of(t, "Idempotency-Key: %s", request->idempotency_key)) &&
+           curl_easy_setopt(t->curl, CURLOPT_HTTPHEADER, t->headers) == CURLE_OK;
 }
 
 static bool set_body(CURL *c, const struct transport_request *request)
 {
+    if (request->stream != NULL)
+        return curl_easy_setopt(c, CURLOPT_POST, 1L) == CURLE_OK &&
+               curl_easy_setopt(c, CURLOPT_POSTFIELDS, NULL) == CURLE_OK &&
+               curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)-1) == CURLE_OK;
     return curl_easy_setopt(c, CURLOPT_POST, 1L) == CURLE_OK &&
            curl_easy_setopt(c, CURLOPT_POSTFIELDS,
                             request->has_body ? (const char *)request->body.data : "") ==
@@ -206,6 +273,20 @@ static bool set_method(struct transport *t, const struct transport_request *requ
            CURLE_OK;
 }
 
+/* A stream has no time of its own, but must move. */
+static bool set_time(struct transport *t, const struct transport_request *request)
+{
+    bool is_stream = request->stream != NULL;
+    long timeout_ms = is_stream ? 0 : (long)(t->request_timeout_ms + request->wait_ms);
+
+    t->stream = request->stream;
+    t->moved_bytes = 0;
+    t->moved_ms = (int64_t)clock_mono_ms(clock_real());
+    t->is_stalled = false;
+    return curl_easy_setopt(t->curl, CURLOPT_TIMEOUT_MS, timeout_ms) == CURLE_OK &&
+           curl_easy_setopt(t->curl, CURLOPT_NOPROGRESS, is_stream ? 0L : 1L) == CURLE_OK;
+}
+
 static bool set_request(struct transport *t, const struct transport_request *request)
 {
     struct buf url;
@@ -217,25 +298,9 @@ static bool set_request(struct transport *t, const struct transport_request *req
     buf_put_u8(&url, 0);
     is_set = !buf_has_failed(&url) && set_method(t, request) && set_headers(t, request) &&
              curl_easy_setopt(t->curl, CURLOPT_URL, (const char *)url.data) == CURLE_OK &&
-             curl_easy_setopt(t->curl, CURLOPT_TIMEOUT_MS,
-                              (long)(t->request_timeout_ms + request->wait_ms)) == CURLE_OK &&
-             curl_easy_setopt(t->curl, CURLOPT_WRITEDATA, t) == CURLE_OK;
+             set_time(t, request) && curl_easy_setopt(t->curl, CURLOPT_WRITEDATA, t) == CURLE_OK;
     buf_done(&url);
     return is_set;
-}
-
-/* The media type alone; parameters say nothing to us. */
-static void read_type(struct transport *t)
-{
-    const char *type = NULL;
-    size_t i = 0;
-
-    if (curl_easy_getinfo(t->curl, CURLINFO_CONTENT_TYPE, &type) == CURLE_OK && type != NULL)
-        for (;
-             i + 1 < sizeof(t->answer->type) && type[i] != '\0' && type[i] != ';' && type[i] != ' ';
-             i++)
-            t->answer->type[i] = (char)tolower((unsigned char)type[i]);
-    t->answer->type[i] = '\0';
 }
 
 /* libcurl's code as one of ours, when no whole answer came. JM_EFATE: broken after it was sent. */
@@ -248,6 +313,8 @@ static int translate(struct transport *t, CURLcode code)
                  t->max_answer_bytes);
         return t->is_too_large ? JM_ELIMIT : JM_ENOMEM;
     }
+    if (t->is_stalled)
+        return JM_ETIMEDOUT;
     if (!t->is_sent)
         return code == CURLE_URL_MALFORMAT ? JM_EINVAL : JM_ECONNECT;
     if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY)
@@ -263,6 +330,7 @@ static int send_once(struct transport *t, const struct transport_request *reques
     t->is_sent = false;
     t->error[0] = '\0';
     t->answer->status = 0;
+    t->answer->type[0] = '\0';
     buf_clear(&t->answer->body);
     if (set_request(t, request)) {
         code = curl_easy_perform(t->curl);

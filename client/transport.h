@@ -27,13 +27,27 @@ struct transport_options {
     size_t max_answer_bytes;
 };
 
+/* A body that is made while it is sent, and an answer that is read while it comes: neither is ever
+ * whole in memory. */
+struct transport_stream {
+    const char *type; /* of both */
+    /* Writes at most `room` bytes, at least 1, and returns how many; 0: the end; below 0: give up.
+     */
+    int64_t (*on_send)(void *context, char *bytes, size_t room);
+    /* Takes the next piece of an answer of that type, whatever its status; one of another type goes
+     * to the body, as ever. False: give up. */
+    bool (*on_receive)(void *context, struct span piece);
+    void *context;
+};
+
 struct transport_request {
     const char *method;
     const char *target; /* path and query, encoded */
     struct span body;
-    bool has_body;               /* as application/msgpack */
-    const char *idempotency_key; /* checked by the caller; may be NULL */
-    int64_t wait_ms;             /* how much longer than usual the answer may take */
+    bool has_body;                         /* as application/msgpack */
+    const struct transport_stream *stream; /* instead of a body; NULL: none */
+    const char *idempotency_key;           /* checked by the caller; may be NULL */
+    int64_t wait_ms;                       /* how much longer than usual the answer may take */
 };
 
 struct transport_answer {
@@ -48,8 +62,12 @@ struct transport {
     int64_t request_timeout_ms;
     int64_t retry_ms;
     size_t max_answer_bytes;
-    struct curl_slist *headers;        /* of the exchange under way */
-    struct transport_answer *answer;   /* likewise */
+    struct curl_slist *headers;            /* of the exchange under way */
+    struct transport_answer *answer;       /* likewise */
+    const struct transport_stream *stream; /* likewise; NULL: none */
+    curl_off_t moved_bytes;                /* likewise: up and down until moved_ms, of a stream */
+    int64_t moved_ms;
+    bool is_stalled;                   /* likewise: a stream, for longer than an answer may take */
     bool is_sent;                      /* likewise: the request has begun to leave */
     bool is_repeatable;                /* likewise: doing it twice does no harm */
     bool is_too_large;                 /* likewise: the answer */

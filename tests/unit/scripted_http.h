@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -27,6 +28,7 @@ enum scripted_kind {
     SCRIPTED_RESET,  /* reads the request, resets the connection */
     SCRIPTED_HALF,   /* half of the answer, then closes */
     SCRIPTED_SILENT, /* reads the request and says nothing until the client goes away */
+    SCRIPTED_DRIP,   /* the answer byte by byte */
     SCRIPTED_RAW,    /* the body, as it is, instead of HTTP; then closes */
 };
 
@@ -47,26 +49,35 @@ struct scripted_http {
     pthread_t thread;
 };
 
-/* Reads one request up to the end of its body. False when the client has gone. */
+/* Whether the request is there to the end of its body, chunked or of a told length. A chunked body
+ * must not hold what ends one. */
+static inline bool scripted_is_whole(const char *request, size_t len)
+{
+    const char *end = strstr(request, "\r\n\r\n");
+    const char *length = strcasestr(request, "content-length:");
+    const char *chunked = strcasestr(request, "transfer-encoding: chunked");
+
+    if (end == NULL)
+        return false;
+    if (chunked != NULL && chunked < end)
+        return memmem(end + 2, len - (size_t)(end + 2 - request), "\r\n0\r\n\r\n", 7) != NULL;
+    return len >= (size_t)(end - request) + 4 +
+                      (length != NULL && length < end ? strtoul(length + 15, NULL, 10) : 0);
+}
+
+/* Reads one request. False when the client has gone. */
 static inline bool scripted_read(int fd, char *request)
 {
-    size_t len = 0, want = SIZE_MAX;
+    size_t len = 0;
 
-    while (len < want) {
+    do {
         ssize_t n = recv(fd, request + len, SCRIPTED_REQUEST_BYTES - 1 - len, 0);
-        const char *end, *length;
 
         if (n <= 0)
             return false;
         len += (size_t)n;
         request[len] = '\0';
-        end = strstr(request, "\r\n\r\n");
-        if (end == NULL)
-            continue;
-        length = strcasestr(request, "content-length:");
-        want = (size_t)(end - request) + 4 +
-               (length != NULL && length < end ? strtoul(length + 15, NULL, 10) : 0);
-    }
+    } while (!scripted_is_whole(request, len));
     return true;
 }
 
@@ -88,6 +99,11 @@ static inline void scripted_answer(int fd, const struct scripted_step *step)
                              step->status, step->type, strlen(body), body);
 
     assert(len > 0 && (size_t)len < sizeof(text));
+    if (step->kind == SCRIPTED_DRIP) {
+        for (int i = 0; i < len; i++)
+            scripted_write(fd, text + i, 1);
+        return;
+    }
     scripted_write(fd, text, (size_t)len - (step->kind == SCRIPTED_HALF ? strlen(body) / 2 : 0));
 }
 
@@ -95,7 +111,9 @@ static inline void scripted_answer(int fd, const struct scripted_step *step)
 static inline void scripted_serve(struct scripted_http *server, int fd)
 {
     struct linger abrupt = {.l_onoff = 1};
+    int at_once = 1;
 
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof(at_once));
     for (;;) {
         char request[SCRIPTED_REQUEST_BYTES];
         const struct scripted_step *step;
@@ -109,13 +127,13 @@ static inline void scripted_serve(struct scripted_http *server, int fd)
         memcpy(server->requests[at], request, sizeof(request));
         atomic_store(&server->count, at + 1);
         if (step->kind == SCRIPTED_ANSWER || step->kind == SCRIPTED_HALF ||
-            step->kind == SCRIPTED_RAW)
+            step->kind == SCRIPTED_DRIP || step->kind == SCRIPTED_RAW)
             scripted_answer(fd, step);
         if (step->kind == SCRIPTED_SILENT)
             (void)!recv(fd, request, 1, 0);
         if (step->kind == SCRIPTED_RESET)
             setsockopt(fd, SOL_SOCKET, SO_LINGER, &abrupt, sizeof(abrupt));
-        if (step->kind != SCRIPTED_ANSWER)
+        if (step->kind != SCRIPTED_ANSWER && step->kind != SCRIPTED_DRIP)
             return;
     }
 }
