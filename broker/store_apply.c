@@ -7,6 +7,7 @@
 #include "broker/store_inside.h"
 
 #include "broker/evidence.h"
+#include "broker/job_options.h"
 #include "schema/errors.h"
 
 /* What the event says of the run; or what is known from before. */
@@ -129,8 +130,31 @@ static int drop_event(struct store *s, struct store_event *event)
     return rc;
 }
 
+/* The job's own, which stands with its options, away from what the fast path reads. */
+static int read_backoff(struct store *s, uint64_t id, struct backoff *ret_backoff)
+{
+    struct store_query q = store_use(s, SQL_JOB_OPTIONS);
+    struct job_options options;
+    bool found = false;
+    int rc;
+
+    store_query_put_int(&q, (int64_t)id);
+    rc = store_query_next(&q, &found);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (!found)
+        return SQLITE_CORRUPT;
+    if (job_options_decode(store_query_bytes(&q), &options))
+        *ret_backoff = options.backoff;
+    else
+        rc = SQLITE_CORRUPT;
+    store_query_end(&q);
+    return rc;
+}
+
 static int apply_event(struct store *s, struct store_event *event)
 {
+    struct backoff backoff = {.kind = BACKOFF_DEFAULT};
     struct store_live live;
     struct verdict v;
     bool found = false;
@@ -144,7 +168,11 @@ static int apply_event(struct store *s, struct store_event *event)
         return rc;
     if (!found)
         return drop_event(s, event);
-    verdict_of(&live.job, &BACKOFF_USUAL, event, &v);
+    if (verdict_needs_backoff(event))
+        rc = read_backoff(s, live.id, &backoff);
+    if (rc != SQLITE_OK)
+        return rc;
+    verdict_of(&live.job, &backoff, event, &v);
     event->ret_outcome = v.outcome;
     event->ret_state = live.job.state;
     event->ret_attempt = live.job.attempt;

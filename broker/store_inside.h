@@ -34,6 +34,7 @@
     X(SQL_JOB_INSERT, "INSERT INTO jobs (id, queue, task, priority, max_attempts, timeout_ms,"    \
                       " grace_ms, options, tags, args) VALUES (?,?,?,?,?,?,?,?,?,?)")             \
     X(SQL_JOB_GET, "SELECT queue, task, timeout_ms, grace_ms, args FROM jobs WHERE id = ?")       \
+    X(SQL_JOB_OPTIONS, "SELECT options FROM jobs WHERE id = ?")                                   \
     X(SQL_JOB_DELETE, "DELETE FROM jobs WHERE id = ?")                                            \
     X(SQL_JOB_QUEUE, "SELECT queue FROM jobs WHERE id = ?")                                       \
     X(SQL_LIVE_INSERT, "INSERT INTO live (id, queue, state, priority, due_ms, attempt,"           \

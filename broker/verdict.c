@@ -70,15 +70,21 @@ static int error_of(const struct store_event *event)
     }
 }
 
-/* A task that refuses its arguments will do so again. */
-static void judge_failure(struct verdict *v, const struct backoff *backoff, uint64_t id)
+/* What a task says about the next attempt goes before the job's own rules, but makes none more. */
+static void judge_failure(struct verdict *v, const struct backoff *backoff,
+                          const struct wire_event *event)
 {
     struct verdict_job *job = &v->after;
+    enum wire_retry retry = event->kind == WIRE_FAILED ? event->retry : WIRE_RETRY_DEFAULT;
 
     job->failures++;
     job->state = JOB_SCHEDULED;
-    v->wait_ms = backoff_ms(backoff, id, job->attempt, job->failures);
-    if (v->error == JM_ETASKARGS || job->failures >= job->max_attempts)
+    if (retry == WIRE_RETRY_AFTER)
+        v->wait_ms = (int64_t)event->retry_after_ms;
+    else
+        v->wait_ms = backoff_ms(backoff, event->id, job->attempt, job->failures);
+    /* A task that refuses its arguments will do so again. */
+    if (v->error == JM_ETASKARGS || retry == WIRE_RETRY_NEVER || job->failures >= job->max_attempts)
         job->state = JOB_FAILED;
 }
 
@@ -119,7 +125,7 @@ static void judge(struct verdict *v, const struct backoff *backoff, const struct
         job->state = JOB_SUCCEEDED;
         break;
     case JOB_ON_FAILURE:
-        judge_failure(v, backoff, event->event.id);
+        judge_failure(v, backoff, &event->event);
         break;
     case JOB_ON_CRASH:
         judge_crash(v, backoff, event->event.id);
@@ -161,6 +167,13 @@ void verdict_of(const struct verdict_job *job, const struct backoff *backoff,
         v.after.attempt++;
     }
     *ret_verdict = v;
+}
+
+bool verdict_needs_backoff(const struct store_event *event)
+{
+    enum job_event what = event_of(event);
+
+    return what == JOB_ON_FAILURE || what == JOB_ON_CRASH;
 }
 
 const char *verdict_word(const struct store_event *event)

@@ -29,6 +29,9 @@ struct verdict {
     int error;              /* JM_E… that tells how the attempt ended badly; 0: it did not */
 };
 
+/* Whether the verdict depends on the job's backoff: after failures and crashes, which are rare. */
+bool verdict_needs_backoff(const struct store_event *event);
+
 /* `backoff` is the job's own, or BACKOFF_DEFAULT. */
 void verdict_of(const struct verdict_job *job, const struct backoff *backoff,
                 const struct store_event *event, struct verdict *ret_verdict);

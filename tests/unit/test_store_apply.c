@@ -4,6 +4,7 @@
 #include "tests/unit/store_fixture.h"
 
 #include "broker/backoff.h"
+#include "broker/job_options.h"
 #include "lib/mp.h"
 
 /* Brings a new job `id` into `state` with attempt 1. */
@@ -262,6 +263,31 @@ static void failures_are_tried_again_later_and_later_until_the_limit(void **stat
     fixture_check_counts(f);
 }
 
+static void a_job_waits_by_its_own_backoff(void **state)
+{
+    struct fixture *f = *state;
+    struct store_submit op = fixture_submit_of(1, "q", JOB_DISPATCHED);
+    struct job_options options = {
+        .backoff = {
+            .kind = BACKOFF_EXPONENTIAL, .factor_milli = 3000, .base_ms = 50, .ceiling_ms = 1000}};
+    static const int64_t waits_ms[] = {50, 150, 450, 1000, 1000};
+    struct buf record;
+
+    buf_init(&record, JOB_OPTIONS_BYTES);
+    job_options_encode(&record, &options);
+    op.spec.options = buf_span(&record);
+    op.spec.max_attempts = 100;
+    assert_int_equal(fixture_run(f, &op.op, STORE_SUBMIT), 0);
+    buf_done(&record);
+    for (uint32_t i = 0; i < JM_COUNT_OF(waits_ms); i++) {
+        struct store_event event = event_of(FAILS, 1, i + 1);
+
+        assert_int_equal(fixture_apply(f, &event), STORE_APPLIED);
+        assert_int_equal(event.ret_due_ms, f->now_ms + waits_ms[i]);
+        assert_int_equal(bring_out(f, 1), i + 2);
+    }
+}
+
 static void an_unknown_task_is_tried_again_with_its_own_code(void **state)
 {
     struct fixture *f = *state;
@@ -513,6 +539,7 @@ int main(void)
         APPLY_TEST(an_event_of_another_attempt_is_late),
         APPLY_TEST(a_kind_that_nobody_knows_is_invalid),
         APPLY_TEST(failures_are_tried_again_later_and_later_until_the_limit),
+        APPLY_TEST(a_job_waits_by_its_own_backoff),
         APPLY_TEST(an_unknown_task_is_tried_again_with_its_own_code),
         APPLY_TEST(crashes_are_counted_apart_and_end_with_evidence),
         APPLY_TEST(host_deaths_end_a_job_only_if_it_had_begun),
