@@ -10,7 +10,9 @@
 #include "schema/id.h"
 #include "schema/keys.h"
 
-enum { PAGE_SCAN = 20000 }; /* rows looked at for one page; a page may so be short */
+/* What is looked at for one page, which may so be short. The rows bound what a fast machine does
+ * for one request; the time, what a slow disk costs. */
+enum { PAGE_ROWS = 100000, PAGE_MS = 20 };
 
 /* ---- GET /v1/jobs ---- */
 
@@ -35,10 +37,8 @@ static void on_job(void *owner, const struct job_view *job)
 static int read_page(struct reads_req *req, struct reader *reader)
 {
     struct call *call = JM_CONTAINER_OF(req, struct call, read);
-    struct reader_filter filter = {.states = call->query.states,
-                                   .queue = call->query.queue,
-                                   .task = call->query.task,
-                                   .below = call->query.below};
+    const struct reader_bounds bounds = {
+        .jobs = (size_t)call->query.limit, .rows = PAGE_ROWS, .time_ms = PAGE_MS};
     struct page page = {.shows_end = false};
     struct render_map m;
     uint64_t next = 0;
@@ -48,7 +48,7 @@ static int read_page(struct reads_req *req, struct reader *reader)
     render_open_map(&m, &call->value);
     render_key(&m, "jobs");
     render_open_array(&page.jobs, &call->value);
-    rc = reader_list(reader, &filter, (size_t)call->query.limit, PAGE_SCAN, &page, on_job, &next);
+    rc = reader_list(reader, &call->query.filter, &bounds, &page, on_job, &next);
     if (rc != 0)
         return rc;
     render_close_array(&page.jobs);

@@ -8,13 +8,14 @@
 #include <string.h>
 #include <strings.h>
 
-#include "broker/queues.h"
+#include "lib/rfc3339.h"
+#include "lib/utf8.h"
 #include "schema/errors.h"
 #include "schema/id.h"
-#include "schema/states.h"
 #include "schema/name.h"
+#include "schema/states.h"
 
-enum { VALUE_BYTES = 256, NAME_BYTES = 32 };
+enum { VALUE_BYTES = 256, NAME_BYTES = 32, WORKER_DIGITS = 16 };
 
 static const char *const words[] = {
 #define X(name, word) word,
@@ -127,9 +128,15 @@ static int read_state(struct span value, struct query *q, struct fault *f)
             return bad(f, QUERY_STATE, 0,
                        "one or more of scheduled, queued, running, succeeded, failed, cancelled, "
                        "expired, joined by commas");
-        q->states |= set;
+        q->filter.states |= set;
     } while (value.data != NULL);
     return 0;
+}
+
+static void keep(struct span value, char *text, struct span *ret_value)
+{
+    memcpy(text, value.data, value.len);
+    *ret_value = span_of(text, value.len);
 }
 
 static int read_name(struct span value, enum query_param param, char *text, struct span *ret_name,
@@ -137,19 +144,103 @@ static int read_name(struct span value, enum query_param param, char *text, stru
 {
     if (!name_is_valid(value, JM_QUEUE_NAME_BYTES))
         return bad(f, param, JM_QUEUE_NAME_BYTES, "1 to 64 letters, digits, '_', '-', '.' or ':'");
-    memcpy(text, value.data, value.len);
-    *ret_name = span_of(text, value.len);
+    keep(value, text, ret_name);
     return 0;
 }
 
 static int read_queue(struct span value, struct query *q, struct fault *f)
 {
-    return read_name(value, QUERY_QUEUE, q->queue_text, &q->queue, f);
+    return read_name(value, QUERY_QUEUE, q->queue_text, &q->filter.queue, f);
 }
 
 static int read_task(struct span value, struct query *q, struct fault *f)
 {
-    return read_name(value, QUERY_TASK, q->task_text, &q->task, f);
+    return read_name(value, QUERY_TASK, q->task_text, &q->filter.task, f);
+}
+
+static int read_error(struct span value, struct query *q, struct fault *f)
+{
+    return read_name(value, QUERY_ERROR, q->error_text, &q->filter.error, f);
+}
+
+/* Text as a job's tags and limit_key are: UTF-8 without control characters. */
+static bool is_text(struct span value, size_t max_bytes)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if (value.data[i] < 0x20 || value.data[i] == 0x7f)
+            return false;
+    return value.len > 0 && value.len <= max_bytes && utf8_is_valid(value);
+}
+
+static int read_tag(struct span value, struct query *q, struct fault *f)
+{
+    if (!is_text(value, JM_TAG_BYTES))
+        return bad(f, QUERY_TAG, JM_TAG_BYTES, "1 to 64 bytes of UTF-8 without control characters");
+    keep(value, q->tag_text, &q->filter.tag);
+    return 0;
+}
+
+static int read_limit_key(struct span value, struct query *q, struct fault *f)
+{
+    if (!is_text(value, JM_LIMIT_KEY_BYTES))
+        return bad(f, QUERY_LIMIT_KEY, JM_LIMIT_KEY_BYTES,
+                   "1 to 128 bytes of UTF-8 without control characters");
+    keep(value, q->limit_key_text, &q->filter.limit_key);
+    return 0;
+}
+
+static int read_worker(struct span value, struct query *q, struct fault *f)
+{
+    uint64_t host = 0;
+
+    for (size_t i = 0; i < value.len && i < WORKER_DIGITS; i++) {
+        if (hex_value(value.data[i]) < 0)
+            value.len = 0;
+        else
+            host = host << 4 | (uint64_t)hex_value(value.data[i]);
+    }
+    if (value.len != WORKER_DIGITS || host == 0)
+        return bad(f, QUERY_WORKER, WORKER_DIGITS, "16 hexadecimal digits, as /v1/workers has it");
+    q->filter.worker = host;
+    return 0;
+}
+
+/* The first id of a moment. No id is as large as ID_MAX, which stands for what comes behind the
+ * last moment that ids know. */
+static int read_moment(struct span value, enum query_param param, uint64_t *ret_id, struct fault *f)
+{
+    int64_t wall_ms;
+
+    if (!rfc3339_parse(value, &wall_ms))
+        return bad(f, param, 0,
+                   "a time by RFC 3339, as 2026-11-23T09:21:00.123Z ('+' of an offset as %2B)");
+    *ret_id = wall_ms > id_wall_ms(ID_MAX) ? ID_MAX : id_make(wall_ms, 0);
+    return 0;
+}
+
+static int read_created_after(struct span value, struct query *q, struct fault *f)
+{
+    return read_moment(value, QUERY_CREATED_AFTER, &q->filter.from, f);
+}
+
+/* A time and a cursor bound the same: the lower one counts. 0 would be no bound, and 1 is none that
+ * a job can be below. */
+static void bound(struct query *q, uint64_t id)
+{
+    if (id == 0)
+        id = 1;
+    if (q->filter.below == 0 || id < q->filter.below)
+        q->filter.below = id;
+}
+
+static int read_created_before(struct span value, struct query *q, struct fault *f)
+{
+    uint64_t id;
+    int rc = read_moment(value, QUERY_CREATED_BEFORE, &id, f);
+
+    if (rc == 0)
+        bound(q, id);
+    return rc;
 }
 
 static int read_limit(struct span value, struct query *q, struct fault *f)
@@ -161,16 +252,38 @@ static int read_limit(struct span value, struct query *q, struct fault *f)
 
 static int read_cursor(struct span value, struct query *q, struct fault *f)
 {
-    if (id_parse(value, &q->below))
+    uint64_t id;
+
+    if (!id_parse(value, &id))
+        return bad(f, QUERY_CURSOR, 0, "not a next_cursor of an earlier page");
+    bound(q, id);
+    return 0;
+}
+
+static int read_dry_run(struct span value, struct query *q, struct fault *f)
+{
+    q->is_dry_run = span_is_str(value, "true");
+    if (q->is_dry_run || span_is_str(value, "false"))
         return 0;
-    return bad(f, QUERY_CURSOR, 0, "not a next_cursor of an earlier page");
+    return bad(f, QUERY_DRY_RUN, 0, "true or false");
 }
 
 typedef int (*read_cb)(struct span value, struct query *q, struct fault *f);
 
 static const read_cb readers[QUERY_PARAM_COUNT] = {
-    [QUERY_WAIT] = read_wait, [QUERY_STATE] = read_state, [QUERY_QUEUE] = read_queue,
-    [QUERY_TASK] = read_task, [QUERY_LIMIT] = read_limit, [QUERY_CURSOR] = read_cursor,
+    [QUERY_WAIT] = read_wait,
+    [QUERY_STATE] = read_state,
+    [QUERY_QUEUE] = read_queue,
+    [QUERY_TASK] = read_task,
+    [QUERY_TAG] = read_tag,
+    [QUERY_LIMIT_KEY] = read_limit_key,
+    [QUERY_WORKER] = read_worker,
+    [QUERY_ERROR] = read_error,
+    [QUERY_CREATED_AFTER] = read_created_after,
+    [QUERY_CREATED_BEFORE] = read_created_before,
+    [QUERY_LIMIT] = read_limit,
+    [QUERY_CURSOR] = read_cursor,
+    [QUERY_DRY_RUN] = read_dry_run,
 };
 
 static enum query_param find_param(struct span name)

@@ -6,22 +6,31 @@
 #ifndef BROKER_QUERY_H
 #define BROKER_QUERY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "broker/fault.h"
+#include "broker/job_filter.h"
 #include "lib/attr.h"
 #include "lib/span.h"
 #include "schema/limits.h"
 
 /* The parameters that exist. A route says which of them it takes, as a set of 1 << QUERY_…. A test
  * compares the words with openapi.yaml. */
-#define QUERY_PARAMS(X)       \
-    X(QUERY_WAIT, "wait")     \
-    X(QUERY_STATE, "state")   \
-    X(QUERY_QUEUE, "queue")   \
-    X(QUERY_TASK, "task")     \
-    X(QUERY_LIMIT, "limit")   \
-    X(QUERY_CURSOR, "cursor") \
+#define QUERY_PARAMS(X)                       \
+    X(QUERY_WAIT, "wait")                     \
+    X(QUERY_STATE, "state")                   \
+    X(QUERY_QUEUE, "queue")                   \
+    X(QUERY_TASK, "task")                     \
+    X(QUERY_TAG, "tag")                       \
+    X(QUERY_LIMIT_KEY, "limit_key")           \
+    X(QUERY_WORKER, "worker")                 \
+    X(QUERY_ERROR, "error")                   \
+    X(QUERY_CREATED_AFTER, "created_after")   \
+    X(QUERY_CREATED_BEFORE, "created_before") \
+    X(QUERY_LIMIT, "limit")                   \
+    X(QUERY_CURSOR, "cursor")                 \
+    X(QUERY_DRY_RUN, "dry_run")               \
     X(QUERY_PARAM_COUNT, NULL)
 
 enum query_param {
@@ -30,16 +39,24 @@ enum query_param {
 #undef X
 };
 
+/* Those of struct job_filter that a person gives: "at least one filter" is given & QUERY_FILTERS.
+ */
+#define QUERY_FILTERS                                                                             \
+    (1u << QUERY_STATE | 1u << QUERY_QUEUE | 1u << QUERY_TASK | 1u << QUERY_TAG |                 \
+     1u << QUERY_LIMIT_KEY | 1u << QUERY_WORKER | 1u << QUERY_ERROR | 1u << QUERY_CREATED_AFTER | \
+     1u << QUERY_CREATED_BEFORE)
+
 struct query {
-    unsigned given;    /* set of 1 << QUERY_… */
-    uint64_t wait_ms;  /* 0: do not wait */
-    unsigned states;   /* set of 1 << enum job_state; 0: any */
-    uint64_t below;    /* of the cursor: only ids smaller than this; 0: no bound */
-    uint64_t limit;    /* jobs on a page */
-    struct span queue; /* into queue_text; empty: any */
-    struct span task;
+    unsigned given;           /* set of 1 << QUERY_… */
+    uint64_t wait_ms;         /* 0: do not wait */
+    struct job_filter filter; /* spans into the texts below; the cursor is its `below` */
+    uint64_t limit;           /* jobs on a page */
+    bool is_dry_run;
     char queue_text[JM_QUEUE_NAME_BYTES];
     char task_text[JM_TASK_NAME_BYTES];
+    char tag_text[JM_TAG_BYTES];
+    char limit_key_text[JM_LIMIT_KEY_BYTES];
+    char error_text[JM_ERROR_CODE_BYTES];
 };
 
 /* Reads the query string without its '?'. Returns 0 or JM_EQUERY. `ret_query` points into itself

@@ -27,6 +27,7 @@ int reader_open(const struct store_conf *conf, struct reader **ret_reader)
 
     if (r == NULL)
         return JM_ENOMEM;
+    r->clock = conf->clock;
     buf_init(&r->bytes, READER_MAX_BYTES);
     buf_init(&r->frame, JM_FRAME_BYTES);
     rc = store_db_open(conf, STORE_DB_READER, &r->db);

@@ -6,6 +6,7 @@
 #ifndef BROKER_READER_H
 #define BROKER_READER_H
 
+#include "broker/job_filter.h"
 #include "broker/store.h"
 
 struct reader;
@@ -47,19 +48,28 @@ int reader_get(struct reader *r, uint64_t id, bool with_blobs,
  * pool. */
 int reader_size(struct reader *r, uint64_t id, size_t *ret_bytes) JM_MUST_CHECK;
 
-struct reader_filter {
-    unsigned states;   /* set of 1 << enum job_state; 0 is any */
-    struct span queue; /* empty is any */
-    struct span task;
-    uint64_t below; /* only ids smaller than this; 0 is no bound */
+/* What one page may hold and cost. The time is that of the store's clock, looked at between rows;
+ * 0 is no bound. At least one row is looked at, so that a caller gets on. */
+struct reader_bounds {
+    size_t jobs;
+    size_t rows; /* looked at, whether they fit or not */
+    uint64_t time_ms;
 };
 
-/* Calls `on_job` for up to `limit` jobs that match, newest first, without args and result. Looks at
- * no more than `max_scan` rows: `ret_next` is the id to go on below, or 0 when there is nothing
- * more. */
+/* Calls `on_job` for the jobs that fit the filter, newest first, without args and result, as far as
+ * the bounds go. `ret_next` is the id to go on below (the filter's `below`), or 0 when there is
+ * nothing more. Whoever goes on like that meets each job at most once, and every job that fits all
+ * the time, whatever happens in between. */
 typedef void (*reader_job_cb)(void *owner, const struct job_view *job);
-int reader_list(struct reader *r, const struct reader_filter *filter, size_t limit, size_t max_scan,
-                void *owner, reader_job_cb on_job, uint64_t *ret_next) JM_MUST_CHECK;
+int reader_list(struct reader *r, const struct job_filter *filter,
+                const struct reader_bounds *bounds, void *owner, reader_job_cb on_job,
+                uint64_t *ret_next) JM_MUST_CHECK;
+
+/* The same, with their ids alone, for less. */
+typedef void (*reader_id_cb)(void *owner, uint64_t id);
+int reader_find(struct reader *r, const struct job_filter *filter,
+                const struct reader_bounds *bounds, void *owner, reader_id_cb on_id,
+                uint64_t *ret_next) JM_MUST_CHECK;
 
 /* What a start has to know: every dispatched or running job with its frame, each queue's counts,
  * the next due time (-1: none), the number of the last results list applied, the ids given out. */

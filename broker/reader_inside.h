@@ -1,6 +1,6 @@
 /*
- * reader_inside.h: what reader.c (one job, and what a start has to know) and reader_list.c (many
- * jobs) share. Nobody else includes it.
+ * reader_inside.h: what reader.c (one job, and what a start has to know), reader_find.c (which jobs
+ * fit a filter) and reader_list.c (many jobs) share. Nobody else includes it.
  */
 #ifndef BROKER_READER_INSIDE_H
 #define BROKER_READER_INSIDE_H
@@ -20,6 +20,31 @@
     " coalesce(e.run_us, 0), e.error"
 #define JOB_TABLES " FROM jobs j LEFT JOIN live l ON l.id = j.id LEFT JOIN ends e ON e.id = j.id"
 
+/* Walks of reader_find.c: newest first, below ?1 and from ?2 on. One over what was asked gives id,
+ * queue, task, options; one over states gives id, state, host and, if it is at hand, queue; the one
+ * over a tag gives the id alone. */
+#define WALK_LIVE "SELECT id, state, host, queue FROM live"
+#define WALK_ENDS "SELECT id, state, host, NULL FROM ends"
+#define WALK_RANGE " id < ?1 AND id >= ?2"
+#define WALK_ORDER " ORDER BY id DESC"
+
+#define READER_WALKS(X)                                                                         \
+    X(SQL_WALK_JOBS, "SELECT id, queue, task, options FROM jobs WHERE" WALK_RANGE WALK_ORDER)   \
+    X(SQL_WALK_LIVE, WALK_LIVE " NOT INDEXED WHERE" WALK_RANGE WALK_ORDER)                      \
+    X(SQL_WALK_OUT,                                                                             \
+      WALK_LIVE " INDEXED BY live_out WHERE state IN (3, 4) AND" WALK_RANGE WALK_ORDER)         \
+    X(SQL_WALK_ENDS, WALK_ENDS " NOT INDEXED WHERE" WALK_RANGE WALK_ORDER)                      \
+    X(SQL_WALK_FAILED,                                                                          \
+      WALK_ENDS " INDEXED BY ends_failed WHERE state = 11 AND" WALK_RANGE WALK_ORDER)           \
+    X(SQL_WALK_ALL, WALK_LIVE " NOT INDEXED WHERE" WALK_RANGE " UNION ALL " WALK_ENDS           \
+                              " NOT INDEXED WHERE" WALK_RANGE WALK_ORDER)                       \
+    X(SQL_WALK_TAG, "SELECT id FROM tags WHERE tag = ?3 AND" WALK_RANGE WALK_ORDER)             \
+    X(SQL_SEEK_TAG, "SELECT id FROM tags WHERE id <= ?1 AND tag = ?2 ORDER BY id DESC LIMIT 1") \
+    X(SQL_FIND_SPEC, "SELECT queue, task, options FROM jobs WHERE id = ?")                      \
+    X(SQL_FIND_STATE, "SELECT state, host FROM live WHERE id = ?1"                              \
+                      " UNION ALL SELECT state, host FROM ends WHERE id = ?1")                  \
+    X(SQL_FIND_ERROR, "SELECT error FROM ends WHERE id = ?")
+
 #define READER_STATEMENTS(X)                                                                 \
     X(SQL_BEGIN, "BEGIN")                                                                    \
     X(SQL_COMMIT, "COMMIT")                                                                  \
@@ -29,13 +54,9 @@
                       " ORDER BY attempt DESC LIMIT 1")                                      \
     X(SQL_SIZE, "SELECT coalesce(length(j.args), 0) + coalesce(length(e.result), 0)"         \
                 " FROM jobs j LEFT JOIN ends e ON e.id = j.id WHERE j.id = ?")               \
-    X(SQL_SCAN_JOBS, "SELECT id, 0 FROM jobs WHERE id < ? ORDER BY id DESC")                 \
-    X(SQL_SCAN_LIVE, "SELECT id, state FROM live NOT INDEXED WHERE id < ? ORDER BY id DESC") \
-    X(SQL_SCAN_OUT, "SELECT id, state FROM live INDEXED BY live_out"                         \
-                    " WHERE state IN (3, 4) AND id < ? ORDER BY id DESC")                    \
-    X(SQL_SCAN_ENDS, "SELECT id, state FROM ends NOT INDEXED WHERE id < ? ORDER BY id DESC") \
-    X(SQL_SCAN_FAILED, "SELECT id, state FROM ends INDEXED BY ends_failed"                   \
-                       " WHERE state = 11 AND id < ? ORDER BY id DESC")                      \
+    X(SQL_DISPATCHED, "SELECT id FROM live INDEXED BY live_out WHERE state IN (3, 4)"        \
+                      " ORDER BY id DESC")                                                   \
+    READER_WALKS(X)                                                                          \
     X(SQL_COUNTS, "SELECT queue, scheduled, queued, dispatched, running, succeeded, failed," \
                   " cancelled, expired FROM counts ORDER BY queue")                          \
     X(SQL_NEXT_DUE, "SELECT due_ms FROM live INDEXED BY live_scheduled WHERE state = 1"      \
@@ -59,6 +80,7 @@ enum reader_sql {
 
 struct reader {
     sqlite3 *db;
+    struct clock *clock;
     sqlite3_stmt *stmts[READER_SQL_COUNT];
     unsigned depth;   /* of reader_begin */
     struct buf bytes; /* what the spans of the last view point into */
@@ -81,5 +103,11 @@ static inline int reader_error(int rc)
 /* Reads a job into `ret_job`, whose spans then point into the reader. Returns SQLite's code. */
 int reader_fetch(struct reader *r, uint64_t id, bool with_blobs, struct job_view *ret_job,
                  bool *ret_found) JM_MUST_CHECK;
+
+/* As reader_find, for the reader's own sources: `on_fit` may read, and returns SQLite's code. */
+typedef int (*reader_fit_cb)(struct reader *r, void *owner, uint64_t id);
+int reader_find_each(struct reader *r, const struct job_filter *filter,
+                     const struct reader_bounds *bounds, void *owner, reader_fit_cb on_fit,
+                     uint64_t *ret_next) JM_MUST_CHECK;
 
 #endif

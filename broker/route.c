@@ -12,8 +12,7 @@
 #include "schema/errors.h"
 
 #define P(param) (1u << (param))
-#define PAGE_PARAMS \
-    (P(QUERY_STATE) | P(QUERY_QUEUE) | P(QUERY_TASK) | P(QUERY_LIMIT) | P(QUERY_CURSOR))
+#define PAGE_PARAMS (QUERY_FILTERS | P(QUERY_LIMIT) | P(QUERY_CURSOR))
 #define VALUE_FORMS (1u << BODY_JSON | 1u << BODY_MSGPACK)
 #define RESULT_FORMS (VALUE_FORMS | 1u << BODY_OCTETS)
 #define ANY_FORM 0

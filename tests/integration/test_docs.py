@@ -65,13 +65,18 @@ class Documents(unittest.TestCase):
 
     def test_routes_and_their_query_parameters_are_those_of_routes_def(self):
         words = dict(re.findall(r'X\((QUERY_\w+), "(\w+)"\)', read("broker/query.h")))
-        page = re.search(r"#define PAGE_PARAMS(.*?)\n#define", read("broker/route.c"), re.S)[1]
+        # A set that has a name of its own stands for what its definition names.
+        sets = dict(re.findall(r"#define (QUERY_FILTERS|\w+_PARAMS)\b((?:.*\\\n)*.*)",
+                               read("broker/query.h") + read("broker/route.c")))
+        pattern = re.compile("|".join(rf"\b{name}\b" for name in sets))
         source = {}
         rows = re.findall(r'^ROUTE\(HTTP_(\w+),\s*"([^"]+)",\s*\w+,\s*\w+,\s*(.*?), (\w+), ([01])\)',
                           read("broker/routes.def"), re.M)
         self.assertGreater(len(rows), 10)
         for method, path, params, _forms, takes_body in rows:
-            names = re.findall(r"QUERY_\w+", params.replace("PAGE_PARAMS", page))
+            while pattern.search(params):
+                params = pattern.sub(lambda match: sets[match[0]], params)
+            names = re.findall(r"QUERY_\w+", params)
             source[method.lower(), path] = (sorted(words[name] for name in names), takes_body == "1")
         document = {}
         for path, item in self.api["paths"].items():
@@ -91,6 +96,8 @@ class Documents(unittest.TestCase):
         self.assertEqual(parameters["Wait"]["schema"]["maximum"], limit("JM_WAIT_LIMIT_S"))
         self.assertEqual(parameters["Limit"]["schema"]["maximum"], limit("JM_PAGE_LIMIT"))
         self.assertEqual(parameters["Limit"]["schema"]["default"], limit("JM_PAGE_DEFAULT"))
+        self.assertEqual(parameters["Tag"]["schema"]["maxLength"], limit("JM_TAG_BYTES"))
+        self.assertEqual(parameters["LimitKey"]["schema"]["maxLength"], limit("JM_LIMIT_KEY_BYTES"))
         self.assertEqual(parameters["IdempotencyKey"]["schema"]["maxLength"],
                          limit("JM_IDEMPOTENCY_KEY_BYTES"))
         self.assertEqual(self.schemas["Tags"]["maxItems"], limit("JM_TAGS_PER_JOB"))

@@ -172,12 +172,12 @@ int reader_size(struct reader *r, uint64_t id, size_t *ret_bytes)
     return 0;
 }
 
-int reader_list(struct reader *r, const struct reader_filter *filter, size_t limit, size_t max_scan,
-                void *owner, reader_job_cb on_job, uint64_t *ret_next)
+int reader_list(struct reader *r, const struct job_filter *filter,
+                const struct reader_bounds *bounds, void *owner, reader_job_cb on_job,
+                uint64_t *ret_next)
 {
     (void)filter;
-    (void)limit;
-    (void)max_scan;
+    (void)bounds;
     if (r->job.id != 0)
         on_job(owner, &r->job);
     *ret_next = 0;

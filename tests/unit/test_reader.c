@@ -56,7 +56,7 @@ static int setup(void **state)
     return rc;
 }
 
-static bool is_match(const struct reader_filter *filter, uint64_t id)
+static bool is_match(const struct job_filter *filter, uint64_t id)
 {
     return (filter->states == 0 || (filter->states & 1u << state_of(id)) != 0) &&
            (filter->queue.len == 0 || span_is_str(filter->queue, queue_of(id))) &&
@@ -64,7 +64,7 @@ static bool is_match(const struct reader_filter *filter, uint64_t id)
 }
 
 struct page {
-    const struct reader_filter *filter;
+    const struct job_filter *filter;
     uint64_t last; /* id shown last, over all pages */
     size_t shown;  /* over all pages */
     size_t on_page;
@@ -87,9 +87,9 @@ static void on_job(void *owner, const struct job_view *job)
 }
 
 /* Goes through all pages and compares with the truth. */
-static void check_list(struct fixture *f, struct reader_filter filter, size_t limit,
-                       size_t max_scan)
+static void check_list(struct fixture *f, struct job_filter filter, size_t limit, size_t max_scan)
 {
+    const struct reader_bounds bounds = {.jobs = limit, .rows = max_scan};
     struct page page = {.filter = &filter, .last = UINT64_MAX};
     size_t expected = 0;
     size_t pages = 0;
@@ -99,8 +99,7 @@ static void check_list(struct fixture *f, struct reader_filter filter, size_t li
     do {
         page.on_page = 0;
         assert_int_equal(
-            reader_list(fixture_reader(f), &filter, limit, max_scan, &page, on_job, &filter.below),
-            0);
+            reader_list(fixture_reader(f), &filter, &bounds, &page, on_job, &filter.below), 0);
         assert_true(page.on_page <= limit);
         assert_true(++pages <= JOBS + 1);
     } while (filter.below != 0);
@@ -110,7 +109,7 @@ static void check_list(struct fixture *f, struct reader_filter filter, size_t li
 static void a_list_shows_what_matches_newest_first_page_by_page(void **state)
 {
     for (unsigned set = 0; set < 1u << JM_COUNT_OF(states); set++) {
-        struct reader_filter filter = {.states = 0};
+        struct job_filter filter = {.states = 0};
 
         for (size_t i = 0; i < JM_COUNT_OF(states); i++)
             if ((set & 1u << i) != 0)
@@ -127,11 +126,12 @@ static void a_list_shows_what_matches_newest_first_page_by_page(void **state)
 static void a_list_looks_at_no_more_rows_than_it_may(void **state)
 {
     struct fixture *f = *state;
-    struct reader_filter filter = {.queue = span_of_str("nobody's")};
+    struct job_filter filter = {.queue = span_of_str("nobody's")};
+    const struct reader_bounds bounds = {.jobs = 50, .rows = 30};
     struct page page = {.filter = &filter, .last = UINT64_MAX};
     uint64_t next = 0;
 
-    assert_int_equal(reader_list(fixture_reader(f), &filter, 50, 30, &page, on_job, &next), 0);
+    assert_int_equal(reader_list(fixture_reader(f), &filter, &bounds, &page, on_job, &next), 0);
     assert_int_equal(page.shown, 0);
     assert_int_equal(next, JOBS - 29);
 }
@@ -139,11 +139,12 @@ static void a_list_looks_at_no_more_rows_than_it_may(void **state)
 static void a_list_without_matches_is_empty_and_ends(void **state)
 {
     struct fixture *f = *state;
-    struct reader_filter filter = {.states = 1u << JOB_EXPIRED};
+    struct job_filter filter = {.states = 1u << JOB_EXPIRED};
+    const struct reader_bounds bounds = {.jobs = 50, .rows = 1000};
     struct page page = {.filter = &filter, .last = UINT64_MAX};
     uint64_t next = 1;
 
-    assert_int_equal(reader_list(fixture_reader(f), &filter, 50, 1000, &page, on_job, &next), 0);
+    assert_int_equal(reader_list(fixture_reader(f), &filter, &bounds, &page, on_job, &next), 0);
     assert_int_equal(page.shown, 0);
     assert_int_equal(next, 0);
 }
