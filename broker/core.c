@@ -125,13 +125,24 @@ void core_on_counts(void *core, struct span queue, const struct store_counts *co
 
 /* ---- submit ---- */
 
-/* A repeat of an Idempotency-Key inserted nothing, so its place is free again, as after a refusal.
+/* The job whose place was taken has ended: whatever it still does, nothing of it will be applied.
  */
+static void stop_replaced(struct core *c, uint64_t id)
+{
+    struct dispatch_job *job = dispatch_find(&c->dispatch, id);
+
+    waiters_mark(&c->waiters, id);
+    if (job != NULL)
+        dispatch_stop(&c->dispatch, job);
+}
+
+/* A repeat of an Idempotency-Key, or a unique job whose place is held, inserted nothing, so its
+ * place in the window is free again, as after a refusal. */
 static void on_submitted(struct store_op *op)
 {
     struct core_submit *s = JM_CONTAINER_OF(op, struct core_submit, op.op);
     struct core *c = s->core;
-    bool is_new = op->status == 0 && !s->op.ret_is_repeat;
+    bool is_new = op->status == 0 && !s->op.ret_is_repeat && !s->op.ret_is_existing;
 
     if (s->job == NULL)
         s->queue->submits_queued--;
@@ -139,6 +150,8 @@ static void on_submitted(struct store_op *op)
         dispatch_commit(&c->dispatch, s->job);
     else
         dispatch_release(&c->dispatch, s->job);
+    if (is_new && s->op.ret_replaced_id != 0)
+        stop_replaced(c, s->op.ret_replaced_id);
     dispatch_mark(&c->dispatch, s->queue);
     s->on_done(s, op->status);
 }

@@ -97,8 +97,9 @@ struct core_submit {
     void (*on_done)(struct core_submit *s, int status);
 };
 /* After on_done with 0: op.id is the job's id, or, if op.ret_is_repeat, op.ret_existing_id that of
- * the first submit with this key. Other statuses: JM_EIDEMPOTENCY, JM_EFULL, JM_ESTORE. Returns 0,
- * or JM_EOVERLOAD (too many queues) and on_done is not called. */
+ * the first submit with this key; of a unique job see struct store_submit. Other statuses:
+ * JM_EIDEMPOTENCY, JM_EUNIQUE, JM_EFULL, JM_ESTORE. Returns 0, or JM_EOVERLOAD (too many queues)
+ * and on_done is not called. */
 int core_submit(struct core *c, struct core_submit *s) JM_MUST_CHECK;
 
 /* ---- cancel ---- */

@@ -137,6 +137,12 @@ static int open_connections(struct store *s, char ret_sentence[256])
     return store_db_error(rc);
 }
 
+static void default_to(uint64_t *value, uint64_t usual)
+{
+    if (*value == 0)
+        *value = usual;
+}
+
 int store_open(const struct store_conf *conf, struct store **ret_store, char ret_sentence[256])
 {
     struct store *s = calloc(1, sizeof(*s));
@@ -159,6 +165,9 @@ int store_open(const struct store_conf *conf, struct store **ret_store, char ret
         goto fail;
     s->conf = *conf;
     s->conf.path = s->path;
+    default_to(&s->conf.retain_ms, JM_RETAIN_DEFAULT_MS);
+    default_to(&s->conf.retain_failed_ms, JM_RETAIN_FAILED_MS);
+    default_to(&s->conf.idempotency_ms, JM_IDEMPOTENCY_WINDOW_MS);
     rc = store_db_lock(s->path, &s->lock_fd, ret_sentence);
     if (rc == 0)
         rc = open_connections(s, ret_sentence);

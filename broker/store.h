@@ -104,11 +104,11 @@ struct store_unique {
     uint8_t digest[32]; /* of what makes it unique */
 };
 
-/* Inserts a job. With a `key` that is known already it inserts nothing: is_repeat, and existing_id,
- * if the fingerprint is the same, else status JM_EIDEMPOTENCY. If a unique job's place is held,
- * then by on_conflict: nothing is inserted, is_existing and existing_id; or status JM_EUNIQUE, with
- * existing_id; or the holder is cancelled in the same commit (replaced_id), unless it runs, which
- * is JM_EUNIQUE too. */
+/* Inserts a job. With a `key` that is known (within its window, whatever has become of the job) it
+ * inserts nothing: is_repeat, and existing_id, if the fingerprint is the same, else status
+ * JM_EIDEMPOTENCY. If a unique job's place is held, then by on_conflict: nothing is inserted,
+ * is_existing and existing_id; or status JM_EUNIQUE, with existing_id; or the holder is cancelled
+ * in the same commit (replaced_id), unless it has begun, which is JM_EUNIQUE too. */
 struct store_submit {
     struct store_op op;
     uint64_t id;
@@ -121,8 +121,9 @@ struct store_submit {
     bool ret_is_repeat;
     bool ret_is_existing;
     uint64_t ret_existing_id;
-    enum job_state ret_existing_state;
-    uint64_t ret_replaced_id; /* 0: none */
+    enum job_state ret_existing_state; /* of a unique one; JOB_NONE: it has ended and been removed,
+                                          and its period is not over */
+    uint64_t ret_replaced_id;          /* 0: none */
 };
 
 /* One thing that happened to an attempt. */

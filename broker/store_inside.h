@@ -2,7 +2,10 @@
  * store_inside.h: what the store's sources share. Nobody else includes it.
  *
  *     store.c          open, close, batches, sync, checkpoints
- *     store_submit.c   STORE_SUBMIT, CANCEL, DELETE
+ *     store_submit.c   STORE_SUBMIT
+ *     store_idem.c, store_unique.c, store_tags.c   what comes along with a submit
+ *     store_cancel.c   STORE_CANCEL
+ *     store_remove.c   STORE_DELETE
  *     store_apply.c    STORE_APPLY: ends and other events (policy: verdict.c)
  *     store_backlog.c  STORE_TAKE, PUT_BACK, DUE
  *     store_conf.c     STORE_SET_CONF
@@ -36,7 +39,7 @@
     X(SQL_JOB_GET, "SELECT queue, task, timeout_ms, grace_ms, args FROM jobs WHERE id = ?")       \
     X(SQL_JOB_OPTIONS, "SELECT options FROM jobs WHERE id = ?")                                   \
     X(SQL_JOB_DELETE, "DELETE FROM jobs WHERE id = ?")                                            \
-    X(SQL_JOB_QUEUE, "SELECT queue FROM jobs WHERE id = ?")                                       \
+    X(SQL_JOB_OF, "SELECT queue, tags FROM jobs WHERE id = ?")                                    \
     X(SQL_LIVE_INSERT, "INSERT INTO live (id, queue, state, priority, due_ms, attempt,"           \
                        " max_attempts, failures, crashes, deaths, lost_from, host, begun_at_ms,"  \
                        " expires_at_ms, retain_ms) VALUES (?,?,?,?,?,1,?,0,0,0,0,0,0,?,?)")       \
@@ -60,10 +63,15 @@
     X(SQL_ATTEMPT_INSERT, "INSERT INTO attempts (id, attempt, outcome, host, begun_at_ms,"        \
                           " ended_at_ms, run_us, error) VALUES (?,?,?,?,?,?,?,?)")                \
     X(SQL_ATTEMPTS_DELETE, "DELETE FROM attempts WHERE id = ?")                                   \
-    X(SQL_IDEM_GET, "SELECT fingerprint, id FROM idem WHERE key = ?")                             \
-    X(SQL_IDEM_INSERT, "INSERT INTO idem (key, fingerprint, id, created_at_ms)"                   \
-                       " VALUES (?,?,?,?)")                                                       \
-    X(SQL_IDEM_DELETE, "DELETE FROM idem WHERE id = ?")                                           \
+    X(SQL_IDEM_GET, "SELECT created_at_ms, fingerprint, id FROM idem WHERE key = ?")              \
+    X(SQL_IDEM_PUT, "INSERT OR REPLACE INTO idem (key, fingerprint, id, created_at_ms)"           \
+                    " VALUES (?,?,?,?)")                                                          \
+    X(SQL_UNIQUE_GET, "SELECT id, how, until_ms FROM uniques WHERE digest = ?")                   \
+    X(SQL_UNIQUE_PUT, "INSERT OR REPLACE INTO uniques (digest, id, how, until_ms)"                \
+                      " VALUES (?,?,?,?)")                                                        \
+    X(SQL_UNIQUE_DELETE, "DELETE FROM uniques WHERE id = ? AND until_ms <= ?")                    \
+    X(SQL_TAG_PUT, "INSERT OR IGNORE INTO tags (tag, id) VALUES (?,?)")                           \
+    X(SQL_TAG_DELETE, "DELETE FROM tags WHERE tag = ? AND id = ?")                                \
     X(SQL_COUNTS_PUT, "INSERT OR REPLACE INTO counts (queue, scheduled, queued, dispatched,"      \
                       " running, succeeded, failed, cancelled, expired)"                          \
                       " VALUES (?,?,?,?,?,?,?,?,?)")                                              \
@@ -149,9 +157,37 @@ struct store_end {
 int store_live_end(struct store *s, const struct store_live *live,
                    const struct store_end *end) JM_MUST_CHECK;
 
+/* Cancels it. */
+int store_live_cancel(struct store *s, const struct store_live *live) JM_MUST_CHECK;
+
+/* Removes a finished job with all that belongs to it, but for its Idempotency-Key and for a unique
+ * place that is held beyond `now_ms`. */
+struct store_removed {
+    bool is_there;
+    enum job_state state; /* in which it was; JOB_NONE: it has not finished, and is left alone */
+};
+int store_remove_job(struct store *s, uint64_t id, int64_t now_ms,
+                     struct store_removed *ret_removed) JM_MUST_CHECK;
+
 /* State and attempt of a job that has ended; JOB_NONE if none has. */
 int store_end_get(struct store *s, uint64_t id, enum job_state *ret_state,
                   uint32_t *ret_attempt) JM_MUST_CHECK;
+
+/* What is known of an Idempotency-Key within its window: fills in the answer of a repeat, or the
+ * status of another request with the same key. */
+int store_idem_find(struct store *s, struct store_submit *op, bool *ret_known,
+                    int *ret_status) JM_MUST_CHECK;
+int store_idem_put(struct store *s, const struct store_submit *op) JM_MUST_CHECK;
+
+/* Whether a unique job may be inserted. If it replaces one, that is in `ret_replaced`, which else
+ * is left alone; if it may not, the answer and the status are filled in. Writes nothing. */
+int store_unique_ask(struct store *s, struct store_submit *op, struct store_live *ret_replaced,
+                     bool *ret_goes_on, int *ret_status) JM_MUST_CHECK;
+int store_unique_put(struct store *s, const struct store_submit *op) JM_MUST_CHECK;
+
+/* The rows of a job's tags (a msgpack array of str, or empty). */
+int store_tags_put(struct store *s, uint64_t id, struct span tags) JM_MUST_CHECK;
+int store_tags_delete(struct store *s, uint64_t id, struct span tags) JM_MUST_CHECK;
 
 /* A number of `meta`; 0 if it isn't there. */
 int store_meta_get(struct store *s, const char *name, int64_t *ret_value) JM_MUST_CHECK;
