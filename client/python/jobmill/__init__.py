@@ -10,7 +10,9 @@ Client tells of threads, repeats and errors; the standard library is all it need
 """
 
 from . import errors
-from .client import Client, Explanation, Reason
+from .admin import UNSET, Hold, Queue, Task, Worker
+from .batch import BatchAnswer
+from .client import Bulk, Client, Explanation, Reason
 from .errors import (AlreadyFinished, ApiError, BadAnswer, BatchRefused, BrokerError, Conflict,
                      ConnectionFailed, IdempotencyMismatch, InvalidRequest, JobCancelled, JobExpired,
                      JobFailed, JobmillError, JobRunning, NoResult, NoSuchRoute, NotFinished,
@@ -25,10 +27,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CANCELLED", "EXPIRED", "FAILED", "FINISHED", "QUEUED", "RUNNING", "SCHEDULED", "SUCCEEDED",
-    "AlreadyFinished", "ApiError", "Attempt", "BadAnswer", "BatchRefused", "BrokerError", "Client",
-    "Conflict", "ConnectionFailed", "Explanation", "Fault", "IdempotencyMismatch", "InvalidRequest",
-    "Job", "JobCancelled", "JobExpired", "JobFailed", "JobRunning", "JobmillError", "NoResult",
-    "NoSuchRoute", "NotFinished", "NotFound", "Overloaded", "Progress", "QueueFull", "Reason",
-    "Retry", "ShuttingDown", "TooLarge", "TooMany", "TooManyWaiters", "Unavailable",
-    "UniqueConflict", "UnknownFate", "WaitTimeout", "backoff", "errors", "rate", "unique",
+    "UNSET", "AlreadyFinished", "ApiError", "Attempt", "BadAnswer", "BatchAnswer", "BatchRefused",
+    "BrokerError", "Bulk", "Client", "Conflict", "ConnectionFailed", "Explanation", "Fault", "Hold",
+    "IdempotencyMismatch", "InvalidRequest", "Job", "JobCancelled", "JobExpired", "JobFailed",
+    "JobRunning", "JobmillError", "NoResult", "NoSuchRoute", "NotFinished", "NotFound",
+    "Overloaded", "Progress", "Queue", "QueueFull", "Reason", "Retry", "ShuttingDown", "Task",
+    "TooLarge", "TooMany", "TooManyWaiters", "Unavailable", "UniqueConflict", "UnknownFate",
+    "WaitTimeout", "Worker", "backoff", "errors", "rate", "unique",
 ]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Tuple, Type, Union
 
+from .admin import Queues, Tasks, Workers
+from .batch import Batch, BatchAnswer, Outbox
 from .errors import BadAnswer
 from .fields import in_path, to_json, to_members, to_query
 from .job import Job
@@ -22,9 +24,21 @@ DEFAULT_URL = "http://127.0.0.1:7878"
 WAIT_LIMIT_S = 60.0  # the broker's, for one request
 SHORTEST_WAIT_S = 0.001
 PAGE_LIMIT = 1000
+FILTERS = frozenset(("state", "queue", "task", "tag", "limit_key", "worker", "error", "created_after",
+                     "created_before"))
 JSON_BODY = {"Content-Type": "application/json"}
 
 States = Union[str, Iterable[str]]
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """What a bulk call found and did: the jobs that the filters let pass, those that were changed (or
+    with dry_run would have been)."""
+
+    matched: int
+    changed: int
+    dry_run: bool
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,8 @@ class Client:
     they get none. Any other (cancel, delete, patch …) that was sent and got no answer is never
     repeated: it raises UnknownFate.
 
+    queues, tasks and workers have their own methods: client.queues.pause("mail").
+
     Errors: see jobmill.errors. Each method may raise ApiError, ConnectionFailed and BadAnswer; what
     else, it says itself.
     """
@@ -87,6 +103,9 @@ class Client:
         policy = retry or (Retry() if retries is None else Retry(retries=retries))
         pool = Pool(Address.parse(self.url), connect_timeout, ssl_context, max_idle)
         self._transport = Transport(pool, timeout, policy, headers or {}, max_answer_bytes)
+        self.queues = Queues(self)
+        self.tasks = Tasks(self)
+        self.workers = Workers(self)
 
     def close(self) -> None:
         """Closes the idle connections. The client can still be used and then opens new ones."""
@@ -235,6 +254,57 @@ class Client:
             cursor = page.get("next_cursor")
             if cursor is None:
                 return
+
+    def batch(self, items: Iterable[Mapping[str, Any]], *, atomic: bool = False,
+              repeatable: bool = True) -> Iterator[BatchAnswer]:
+        """Submits many jobs and gives an answer for each, in order.
+
+            for answer in client.batch({"task": "echo", "args": n} for n in range(1_000_000)):
+                print(answer.id or answer.error)
+
+        items       a dict for each job, with the names and types of submit()'s options; taken one by
+                    one as they are sent
+        atomic      all of them (100,000 at most) or none: BatchRefused, with its .errors
+        repeatable  items get an idempotency key where they have none, with which those that are not
+                    answered are sent again when the connection breaks. False saves the broker the
+                    keys; a break is UnknownFate then
+
+        Items go out while answers come in, and only as the iterator is asked: a batch whose answers
+        nobody reads is not sent. Whoever stops in the middle, or whose `items` raise, cuts the request
+        off; items that were sent already may be stored, without `atomic`. An item that is refused
+        does not stop the others: see BatchAnswer.error.
+        Raises UnknownFate also when more than 32 MiB of items wait for their answers as it breaks.
+        """
+        return Batch(self._transport, Outbox(items, repeatable), atomic).answers()
+
+    def bulk_cancel(self, *, dry_run: bool = False, **filters: Any) -> Bulk:
+        """Cancels all jobs that the filters (those of list(), one at least) let pass; 10,000 with each
+        request. If one of the requests fails, its exception is raised and the ones before are done."""
+        return self._bulk("cancel", dry_run, filters)
+
+    def bulk_retry(self, *, dry_run: bool = False, **filters: Any) -> Bulk:
+        """All finished jobs that the filters let pass begin anew; see bulk_cancel()."""
+        return self._bulk("retry", dry_run, filters)
+
+    def bulk_delete(self, *, dry_run: bool = False, **filters: Any) -> Bulk:
+        """Deletes all finished jobs that the filters let pass; see bulk_cancel()."""
+        return self._bulk("delete", dry_run, filters)
+
+    def _bulk(self, verb: str, dry_run: bool, filters: Dict[str, Any]) -> Bulk:
+        unknown = set(filters) - FILTERS
+        if unknown:
+            raise TypeError(f"there is no filter {', '.join(sorted(unknown))}")
+        members = to_members(filters)
+        matched, changed = 0, 0
+        cursor: Optional[str] = None
+        while True:
+            answer = self._call("POST", f"/v1/jobs/{verb}" + to_query(
+                {**members, "dry_run": True if dry_run else None, "cursor": cursor})).object()
+            matched += answer.get("matched", 0)
+            changed += answer.get("changed", 0)
+            cursor = answer.get("next_cursor")
+            if cursor is None:
+                return Bulk(matched, changed, dry_run)
 
     # ---- inside ----
 

@@ -121,10 +121,14 @@ class Pool:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
-                return self.address.connect(self.connect_timeout_s, self.tls)
+                return self.make()
             if not is_stale(connection):
                 return connection
             connection.close()
+
+    def make(self) -> http.client.HTTPConnection:
+        """A new connection with the timeout of a connect; OSError."""
+        return self.address.connect(self.connect_timeout_s, self.tls)
 
     def put(self, connection: http.client.HTTPConnection) -> None:
         with self._lock:
@@ -261,9 +265,10 @@ class Transport:
             repeat += 1
             self.sleep(pause_s)
 
-    def connect(self) -> http.client.HTTPConnection:
+    def connect(self, is_new: bool = False) -> http.client.HTTPConnection:
+        """A kept connection, or a new one; ConnectionFailed."""
         try:
-            return self.pool.take()
+            return self.pool.make() if is_new else self.pool.take()
         except OSError as error:
             raise errors.ConnectionFailed(f"{self.pool.address} cannot be reached: {error}") from error
 
@@ -285,6 +290,11 @@ class Transport:
         return answer
 
     def read(self, response: http.client.HTTPResponse) -> Answer:
+        """The answer with its body. One that has no length and does not say that it ends with the
+        connection is a head that was cut off: http.client takes any end for the head's."""
+        if (response.length is None and not response.chunked
+                and response.headers.get("Connection", "").lower() != "close"):
+            raise http.client.IncompleteRead(b"")
         pieces: List[bytes] = []
         rest = self.max_answer_bytes - (response.length or 0)
         if response.length is not None and rest >= 0:

@@ -11,6 +11,7 @@ import unittest
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 SOURCE = pathlib.Path(os.environ.get("JM_SOURCE", PACKAGE.parents[1])).resolve()
+os.environ.setdefault("JM_BIN", str(SOURCE / "build" / "release" / "bin"))
 sys.path[:0] = [str(PACKAGE), str(SOURCE / "tests" / "integration")]
 
 import harness  # noqa: E402
@@ -47,10 +48,16 @@ class BrokerCase(unittest.TestCase):
             self.skipTest(f"the broker has no {method} {path} yet")
 
     def needs_field(self, schema, *fields):
-        schemas = self.document.root["components"]["schemas"]
+        there = set(self.properties(self.document.root["components"]["schemas"].get(schema, {})))
         for field in fields:
-            if field not in schemas.get(schema, {}).get("properties", {}):
+            if field not in there:
                 self.skipTest(f"the broker's {schema} has no {field} yet")
+
+    def properties(self, node):
+        node = self.document.resolve(node)
+        yield from node.get("properties", {})
+        for part in node.get("allOf", []):
+            yield from self.properties(part)
 
     def needs_parameter(self, *names):
         """Of the list of jobs."""
