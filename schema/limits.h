@@ -83,8 +83,9 @@ enum {
     JM_TASK_KIND_BYTES = 16,
     JM_TASK_DOC_BYTES = 1024,
     JM_HOSTNAME_BYTES = 255,
-    JM_VERSION_BYTES = 64, /* of a program: "0.1.0" */
-    JM_HOSTS = 1024,       /* worker hosts that a broker follows */
+    JM_VERSION_BYTES = 64,        /* of a program: "0.1.0" */
+    JM_QUEUE_WEIGHT_LIMIT = 1000, /* in a worker's list of queues */
+    JM_HOSTS = 1024,              /* worker hosts that a broker follows */
 
     /* Redis. */
     JM_WINDOW_BYTES = 16 << 20, /* dispatched and not yet ended, all queues together */

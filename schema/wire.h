@@ -104,7 +104,7 @@ struct wire_beat {
     struct span version;
     struct span held;   /* msgpack array of wire_held */
     struct span tasks;  /* msgpack array of wire_task */
-    struct span queues; /* msgpack array of str: what it claims from, in order */
+    struct span queues; /* msgpack array of str: what it claims from, as listed */
 };
 
 /* One job that a slot holds. In a beat as an array [node, id, attempt, has_begun, run_ms, slot], to

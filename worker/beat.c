@@ -1,5 +1,6 @@
 #include "worker/beat.h"
 
+#include <assert.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include "schema/wire.h"
 #include "worker/host.h"
 #include "worker/scan.h"
+#include "worker/serving.h"
 
 enum {
     BEAT_FRAME_BYTES = 8 << 20, /* all slots full */
@@ -62,19 +64,15 @@ static void write_held(struct beat *beat, uint64_t now)
 
 static void write_queues(struct beat *beat)
 {
-    const char *at = beat->host->conf->queues;
-    uint32_t count = 1;
+    struct serving_queue queues[SERVING_QUEUES];
+    size_t count = 0;
 
-    for (const char *comma = at; (comma = strchr(comma, ',')) != NULL; comma++)
-        count++;
+    if (!serving_parse(beat->host->conf->queues, queues, &count))
+        assert(false); /* main has refused such a list */
     buf_clear(&beat->queues);
-    wire_encode_list(&beat->queues, count);
-    while (count-- > 0) {
-        size_t len = strcspn(at, ",");
-
-        wire_encode_name(&beat->queues, span_of(at, len));
-        at += len + (count > 0);
-    }
+    wire_encode_list(&beat->queues, (uint32_t)count);
+    for (size_t i = 0; i < count; i++)
+        wire_encode_name(&beat->queues, queues[i].name);
 }
 
 static void write_frame(struct beat *beat)

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,6 +33,7 @@
 #include "worker/program.h"
 #include "worker/redis.h"
 #include "worker/registry.h"
+#include "worker/serving.h"
 #include "worker/shm.h"
 
 enum {
@@ -57,9 +59,10 @@ struct child {
     struct redis_address address;
     struct redis_pipe *pipe; /* NULL while there is no connection */
     struct registry registry;
-    char keys[CHILD_QUEUES][KEYS_BYTES];
-    const char *key_list[CHILD_QUEUES];
-    size_t key_count;
+    struct serving_queue queues[SERVING_QUEUES];
+    char keys[SERVING_QUEUES][KEYS_BYTES];
+    size_t queue_count;
+    uint64_t seed; /* of the order of the next claim */
     struct pace pace;
     struct task_call call;
     struct ends ends;
@@ -307,14 +310,26 @@ static bool may_claim(struct child *child)
     return false;
 }
 
+/* Redis takes from the first of the keys that is not empty. */
+static int put_claim(struct child *child)
+{
+    size_t order[SERVING_QUEUES];
+    const char *keys[SERVING_QUEUES];
+
+    serving_order(child->queues, child->queue_count, &child->seed, order);
+    for (size_t i = 0; i < child->queue_count; i++)
+        keys[i] = child->keys[order[i]];
+    return redis_pipe_put_claim(child->pipe, keys, child->queue_count, pace_claim(&child->pace),
+                                CHILD_BLOCK_MS);
+}
+
 /* Publishes and claims in one write. Returns what failed; claimed jobs are marked all the same. */
 static int exchange(struct child *child, bool is_claiming, struct redis_claim *ret_claim)
 {
     int error = ends_put(&child->ends, child->pipe), claim_error = 0;
 
     if (error == 0 && is_claiming)
-        error = redis_pipe_put_claim(child->pipe, child->key_list, child->key_count,
-                                     pace_claim(&child->pace), CHILD_BLOCK_MS);
+        error = put_claim(child);
     if (error != 0)
         return error;
     error = ends_wait(&child->ends, child->pipe);
@@ -358,18 +373,14 @@ static void take_turn(struct child *child)
 
 static bool read_queues(struct child *child)
 {
-    const char *at = child->shm->conf.queues;
+    if (!serving_parse(child->shm->conf.queues, child->queues, &child->queue_count))
+        return false;
+    for (size_t i = 0; i < child->queue_count; i++) {
+        struct span name = child->queues[i].name;
 
-    while (*at != '\0' && child->key_count < CHILD_QUEUES) {
-        size_t len = strcspn(at, ",");
-
-        keys_queue(child->keys[child->key_count], at, len);
-        child->key_list[child->key_count] = child->keys[child->key_count];
-        child->key_count++;
-        at += len;
-        at += *at == ',';
+        keys_queue(child->keys[i], (const char *)name.data, name.len);
     }
-    return child->key_count > 0;
+    return getrandom(&child->seed, sizeof(child->seed), 0) == (ssize_t)sizeof(child->seed);
 }
 
 static int open_child(struct child *child)

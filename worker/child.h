@@ -8,7 +8,6 @@
 enum {
     CHILD_SHM_FD = 3,  /* struct shm */
     CHILD_WAKE_FD = 4, /* a byte written here wakes the parent */
-    CHILD_QUEUES = 64, /* the most queues it claims from */
 };
 
 #define CHILD_ARGUMENT "--child" /* the one argument that makes a worker a child */

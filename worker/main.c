@@ -5,9 +5,9 @@
 #include "lib/log.h"
 #include "lib/opt.h"
 #include "schema/limits.h"
-#include "schema/name.h"
 #include "worker/child.h"
 #include "worker/host.h"
+#include "worker/serving.h"
 
 static const char *const level_words[] = {"error", "warn", "info", "debug", NULL};
 static const enum log_level levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO,
@@ -21,7 +21,9 @@ static const struct opt opts[] = {
     {"slots", 'n', OPT_U64, FIELD(slots), "0", 0, JM_SLOTS,
      .help = "How many jobs run at once, each in a process of its own; 0 means one for each CPU."},
     {"queues", 'q', OPT_STR, FIELD(queues), "default", .value = "A,B",
-     .help = "Which queues to serve; an earlier one first."},
+     .help = "Which queues to serve; an earlier one first. With weights, as in "
+             "critical:6,default:3,low, each comes first that often, and none has to wait for "
+             "another to be empty; one without a weight counts 1."},
     {"tasks-dir", 0, OPT_STR, FIELD(tasks_dir), "", .value = "DIR",
      .help = "Executables in this directory are tasks by their file names: arguments as JSON on "
              "stdin, result as JSON on stdout, progress and retry lines on descriptor 3."},
@@ -49,19 +51,12 @@ static const struct opt_program program = {
     .has_config = true,
 };
 
-static bool are_queues_valid(const char *queues)
+static bool are_queues_valid(const char *list)
 {
-    unsigned count = 0;
+    struct serving_queue queues[SERVING_QUEUES];
+    size_t count;
 
-    for (const char *at = queues;; at++) {
-        size_t len = strcspn(at, ",");
-
-        if (!name_is_valid(span_of(at, len), JM_QUEUE_NAME_BYTES) || ++count > CHILD_QUEUES)
-            return false;
-        at += len;
-        if (*at == '\0')
-            return true;
-    }
+    return serving_parse(list, queues, &count);
 }
 
 /* What the option table cannot know. Returns the sentence to refuse it with, or NULL. */
@@ -74,8 +69,10 @@ static const char *find_fault(const struct host_conf *conf)
     if (strlen(conf->redis) >= SHM_PATH_BYTES)
         return "--redis is longer than 1023 bytes";
     if (strlen(conf->queues) >= SHM_QUEUES_BYTES || !are_queues_valid(conf->queues))
-        return "--queues must be 1 to 64 names of letters, digits, '_', '-', '.' and ':', "
-               "separated by commas, in at most 4095 bytes";
+        return "--queues must be 1 to 64 names of letters, digits, '_', '-', '.' and ':', each "
+               "with "
+               "a weight from 1 to 1000 behind another ':' if you like, separated by commas, in at "
+               "most 4095 bytes";
     if (strlen(conf->tasks_dir) >= SHM_PATH_BYTES || strlen(conf->file_root) >= SHM_PATH_BYTES)
         return "--tasks-dir and --file-root may have at most 1023 bytes";
     return NULL;

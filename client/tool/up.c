@@ -75,7 +75,8 @@ static const struct opt opts[] = {
     ROW("slots", slots, OPT_U64, .min = 1, .max = JM_SLOTS,
         .help = "Jobs that run at the same time; one per processor unless told."),
     ROW("queues", queues, OPT_STR, .value = "NAME,…",
-        .help = "The queues that the worker serves; `default` alone unless told."),
+        .help = "The queues that the worker serves, an earlier one first, or by weights as in "
+                "critical:6,low:1; `default` alone unless told."),
     ROW("tasks-dir", tasks_dir, OPT_STR, .value = "DIR",
         .help = "Executables that are tasks by their file names."),
     ROW("file-root", file_root, OPT_STR, .fallback = ".", .value = "DIR",

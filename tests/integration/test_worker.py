@@ -266,6 +266,32 @@ class TestTasks(unittest.TestCase):
             ends = [e["id"] for e in w.seen if e["kind"] == "succeeded"]
             self.assertEqual(ends, [1, 3, 2])
 
+    def order_of_ends(self, queues, low_count):
+        """One slot, 200 jobs in the queue high, some in low: which queue each end came from."""
+        with Worker("--queues", queues) as w:
+            w.wait_beat()
+            w.push(mp.job(1, "sleep", {"ms": 200}), queue="jm:{q:high}")
+            w.wait_end(1, "running")
+            high, low = range(1000, 1200), range(2000, 2000 + low_count)
+            w.push(*[mp.job(i, "sleep", {"ms": 6}) for i in low], queue="jm:{q:low}")
+            w.push(*[mp.job(i, "sleep", {"ms": 6}) for i in high], queue="jm:{q:high}")
+            harness.wait_for(lambda: len([e for e in w.events() if e["kind"] == "succeeded"]) ==
+                             1 + len(high) + low_count, "all have ended")
+            ends = [e["id"] for e in w.seen if e["kind"] == "succeeded" and e["id"] > 1]
+            self.assertEqual(sorted(ends), [*high, *low])
+            self.assertEqual(w.beat()["queues"], [q.partition(":")[0] for q in queues.split(",")])
+            return ["low" if end >= 2000 else "high" for end in ends]
+
+    def test_without_weights_a_later_queue_waits_until_the_earlier_is_empty(self):
+        self.assertEqual(self.order_of_ends("high,low", 20), ["high"] * 200 + ["low"] * 20)
+
+    def test_with_weights_no_queue_starves_and_each_has_about_its_share(self):
+        # By 3 to 1, as long as both have jobs: 50 of the first 200. Less than 20 or more than 90
+        # have a chance of less than one to a million.
+        for queues in ("high:3,low", "low,high:3"):
+            order = self.order_of_ends(queues, 200)
+            self.assertTrue(20 <= order[:200].count("low") <= 90, order)
+
     def test_a_message_that_cannot_be_decoded_fails_its_job_and_no_child(self):
         with Worker() as w:
             w.push(b"\xc1", b"", mp.pack({0: 1}), mp.pack({0: 99, 1: NODE, 2: 5, 3: 2}),
@@ -773,6 +799,7 @@ class TestOptions(unittest.TestCase):
         with harness.Mill() as mill:
             cases = [(["--slots", "257"], "0 to 256"), (["--nope"], "--nope"), (["extra"], "extra"),
                      (["--redis", "nowhere"], "--redis"), (["--queues", "a,,b"], "--queues"),
+                     (["--queues", "a:0,b"], "--queues"), (["--queues", "a:1001"], "1000"),
                      (["--tasks-dir", "/does/not/exist"], "--tasks-dir"), (["--child"], "--child")]
             for options, word in cases:
                 program = mill.start("worker", harness.BIN / "jobmill-worker", *options)
