@@ -1,4 +1,4 @@
-"""The worker alone (but for TestProgress), driven as a broker would drive it: jobs are pushed into a real Redis, events read
+"""The worker alone (but for TestWithBroker), driven as a broker would drive it: jobs are pushed into a real Redis, events read
 from the results list. The frames are written and read by mp.py, not by the code under test."""
 
 import hashlib
@@ -737,8 +737,8 @@ class TestDrain(unittest.TestCase):
             self.assertEqual({e["id"] for e in ends}, set(range(1, 3001)))
 
 
-class TestProgress(unittest.TestCase):
-    """With a broker: who asks for a job sees how far it is."""
+class TestWithBroker(unittest.TestCase):
+    """What a task says about itself, as who submitted the job gets to see it."""
 
     def test_a_running_jobs_progress_is_shown_and_changes_its_etag(self):
         document = openapi.Document((harness.SOURCE / "schema/openapi.json").read_text("utf-8"))
@@ -773,6 +773,27 @@ class TestProgress(unittest.TestCase):
                 answer = mill.get(path + "?wait=30")
                 self.assertEqual(answer.value["state"], "succeeded")
                 self.assertNotIn("progress", answer.value)
+
+
+    def test_a_task_decides_whether_and_when_it_is_tried_again(self):
+        with harness.Mill() as mill:
+            write_task(mill.dir, "hopeless", "#!/bin/sh\necho retry never >&3\necho no use >&2\nexit 1\n")
+            write_task(mill.dir, "later", "#!/bin/sh\n[ $JOBMILL_ATTEMPT = 2 ] && exit 0\n"
+                                          "echo retry after 2500 >&3\nexit 1\n")
+            mill.start_redis()
+            mill.start_broker()
+            mill.start_worker("--tasks-dir", mill.dir, "--test-tasks")
+            for task, args in (("hopeless", None), ("fail", {"retry": "never"})):
+                job = mill.submit(task, args, wait=30, max_attempts=5)
+                self.assertEqual((job["state"], job["attempt"], job["failures"]), ("failed", 1, 1), job)
+            # Longer than the first wait by the default rules, which is a second.
+            for task, args in (("later", None), ("fail", {"retry_after_ms": 2500, "until_attempt": 2})):
+                start = time.monotonic()
+                job = mill.submit(task, args, wait=30, max_attempts=5)
+                self.assertEqual((job["state"], job["attempt"], job["failures"]), ("succeeded", 2, 1), job)
+                self.assertGreaterEqual(time.monotonic() - start, 2.5)
+                job = mill.submit(task, args, wait=30, max_attempts=1)
+                self.assertEqual((job["state"], job["attempt"]), ("failed", 1), job)
 
 
 class TestManager(unittest.TestCase):

@@ -533,6 +533,23 @@ static void a_strange_message_is_cleaned_and_cut_when_it_is_written(void **state
     assert_in_range(back.message.len, JM_ERROR_MESSAGE_BYTES - 3, JM_ERROR_MESSAGE_BYTES);
 }
 
+static void words_of_progress_are_cut_between_characters(void **state)
+{
+    struct wire_held held = {.id = 1, .attempt = 1, .has_begun = true}, back;
+    struct mp_cursor c;
+    char words[JM_PROGRESS_MESSAGE_BYTES + 5] = "x";
+
+    (void)state;
+    for (size_t i = 1; i + 1 < sizeof(words); i += 2)
+        memcpy(words + i, "\xc3\xa4", 2);
+    held.message = span_of(words, JM_PROGRESS_MESSAGE_BYTES + 4); /* its last character is cut */
+    wire_encode_list(&out, 1);
+    wire_encode_held(&out, &held);
+    wire_open_list(take_frame(), &c);
+    assert_true(wire_next_held(&c, &back));
+    assert_span_equal(back.message, span_of(words, JM_PROGRESS_MESSAGE_BYTES - 1));
+}
+
 static void an_encoder_without_room_makes_the_buffer_fail(void **state)
 {
     struct wire_job job = full_job();
@@ -651,6 +668,7 @@ int main(void)
         cmocka_unit_test(unknown_values_are_skipped_to_depth_100),
         cmocka_unit_test(a_refused_message_leaves_the_output_untouched),
         cmocka_unit_test(a_strange_message_is_cleaned_and_cut_when_it_is_written),
+        cmocka_unit_test(words_of_progress_are_cut_between_characters),
         cmocka_unit_test(an_encoder_without_room_makes_the_buffer_fail),
         cmocka_unit_test(a_damaged_message_never_leads_outside_its_bytes),
         cmocka_unit_test(the_examples_in_the_protocol_are_messages_as_we_write_them),
