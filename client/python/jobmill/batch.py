@@ -264,18 +264,17 @@ class Batch:
         connection = self.transport.connect(is_new=True)
         try:
             pump = self.send_head(connection)
-            response = http.client.HTTPResponse(cast(socket.socket, pump), method="POST")
-            response.begin()
-            content_type = Answer(response.status, response.headers, b"").type
-            if content_type != NDJSON:
-                pump.is_sending = False
-                raise self.refusal(response)
-            if response.status == 422:
-                raise self.refused_items(response)
-            for raw in read_lines(response):
-                yield self.take_answer(raw)
-            if self.outbox.unanswered:
-                raise http.client.IncompleteRead(b"")
+            with http.client.HTTPResponse(cast(socket.socket, pump), method="POST") as response:
+                response.begin()
+                if Answer(response.status, response.headers, b"").type != NDJSON:
+                    pump.is_sending = False
+                    raise self.refusal(response)
+                if response.status == 422:
+                    raise self.refused_items(response)
+                for raw in read_lines(response):
+                    yield self.take_answer(raw)
+                if self.outbox.unanswered:
+                    raise http.client.IncompleteRead(b"")
         finally:
             connection.close()
 
