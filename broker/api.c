@@ -185,6 +185,7 @@ static void on_request(void *owner, struct http_exchange *x)
     struct call *call;
 
     if (a->is_stopping) {
+        http_exchange_add_header(x, "Retry-After", span_of_str("1"));
         http_exchange_answer_error(x, JM_ESHUTDOWN, "the broker is shutting down");
         return;
     }
@@ -252,6 +253,26 @@ int api_init(struct api *a, const struct api_conf *conf)
 int api_start(struct api *a)
 {
     return tasks_refresh(&a->tasks);
+}
+
+/* Nothing can be set yet. */
+static void get_defaults(void *owner, struct span queue, struct span task,
+                         struct conf_defaults *ret_defaults)
+{
+    (void)owner;
+    (void)queue;
+    (void)task;
+    *ret_defaults = (struct conf_defaults){.priority = 0};
+}
+
+struct job_reader api_job_reader(struct api *a)
+{
+    return (struct job_reader){
+        .digest = a->digest,
+        .now_ms = clock_wall_ms(a->conf.core->seams.clock),
+        .owner = a->conf.core,
+        .get_defaults = get_defaults,
+    };
 }
 
 const struct http_handler *api_handler(struct api *a)

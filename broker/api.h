@@ -16,6 +16,7 @@
 #include "broker/core.h"
 #include "broker/digest.h"
 #include "broker/http_server.h"
+#include "broker/job_read.h"
 #include "broker/metrics.h"
 #include "broker/probe.h"
 #include "broker/reads.h"
@@ -55,6 +56,9 @@ int api_init(struct api *a, const struct api_conf *conf) JM_MUST_CHECK;
 
 /* Reads which tasks are known. Returns 0 or JM_E…. */
 int api_start(struct api *a) JM_MUST_CHECK;
+
+/* What a job that a client sends is read with, for now. */
+struct job_reader api_job_reader(struct api *a);
 
 /* What the server calls with each request; valid until api_done. */
 const struct http_handler *api_handler(struct api *a);

@@ -6,6 +6,7 @@
 
 #include "broker/api_routes.h"
 #include "broker/call.h"
+#include "broker/evidence.h"
 #include "broker/job_render.h"
 #include "broker/show.h"
 #include "lib/mp.h"
@@ -17,14 +18,9 @@
 /* Each form is a representation of its own, so its tag differs too (RFC 9110 section 8.8.3.3). */
 static int on_show_job(struct call *call, const struct job_view *job)
 {
-    struct render_map m;
-
-    render_open_map(&m, &call->value);
-    job_render(&m, job, true);
-    render_close_map(&m);
     snprintf(call->etag, sizeof(call->etag), "\"%016" PRIx64 "-%c\"", job_render_version(job),
              call->form == BODY_MSGPACK ? 'm' : 'j');
-    return 200;
+    return show_on_job(call, job);
 }
 
 void api_jobs_get(struct call *call)
@@ -34,32 +30,12 @@ void api_jobs_get(struct call *call)
 
 /* ---- GET /v1/jobs/{id}/result ---- */
 
-/* The text of one member of a job's error, which the store has made; empty if it is not there. */
-static struct span error_member(struct span error, const char *name)
-{
-    struct mp_cursor c;
-    struct span key;
-    struct span value;
-    uint32_t pairs;
-
-    mp_open(&c, error);
-    if (!mp_next_map(&c, &pairs))
-        return span_of(NULL, 0);
-    while (pairs-- > 0 && mp_next_str(&c, &key)) {
-        if (span_is_str(key, name))
-            return mp_next_str(&c, &value) ? value : span_of(NULL, 0);
-        if (!mp_skip(&c, MP_DEPTH_LIMIT, &value))
-            break;
-    }
-    return span_of(NULL, 0);
-}
-
 static int refuse_result(struct call *call, const struct job_view *job)
 {
     const char *state = job_state_shown(job->state);
     struct span none = span_of(NULL, 0);
-    struct span code = error_member(job->error, "code");
-    struct span message = error_member(job->error, "message");
+    struct span code = evidence_text(job->error, "code");
+    struct span message = evidence_text(job->error, "message");
 
     if (!job_state_is_terminal(job->state))
         return fault_set(&call->fault, JM_ENOTFINISHED, none, 0, "the job is %s", state);
@@ -99,9 +75,9 @@ void api_jobs_get_result(struct call *call)
 static int on_show_cancelled(struct call *call, const struct job_view *job)
 {
     struct render_map m;
+    int rc;
 
     render_open_map(&m, &call->value);
-    job_render(&m, job, true);
     switch (call->op.cancel.stopped) {
     case CORE_STOPPED_YES:
         render_bool(&m, "stopped", true);
@@ -113,8 +89,9 @@ static int on_show_cancelled(struct call *call, const struct job_view *job)
         render_word(&m, "stopped", "unknown");
         break;
     }
+    rc = show_whole_job(call, &m, job);
     render_close_map(&m);
-    return 200;
+    return rc == 0 ? 200 : rc;
 }
 
 static void refuse_op(struct call *call, int status)

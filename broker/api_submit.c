@@ -21,17 +21,25 @@
 
 /* ---- answer ---- */
 
-static void add_headers(struct call *call, bool with_location)
+static void add_id_header(struct call *call, const char *name, const char *before, uint64_t id)
 {
-    char location[64];
-    char id[ID_TEXT_BYTES];
+    char value[64];
+    char text[ID_TEXT_BYTES];
 
-    id_format(call->id, id);
-    snprintf(location, sizeof(location), "/v1/jobs/%s", id);
-    if (with_location)
-        http_exchange_add_header(call->x, "Location", span_of_str(location));
-    if (call->submit.is_replay)
+    id_format(id, text);
+    snprintf(value, sizeof(value), "%s%s", before, text);
+    http_exchange_add_header(call->x, name, span_of_str(value));
+}
+
+static void add_headers(struct call *call)
+{
+    const struct store_submit *op = &call->submit.op.op;
+
+    add_id_header(call, "Location", "/v1/jobs/", call->id);
+    if (op->ret_is_repeat)
         http_exchange_add_header(call->x, "Idempotency-Replayed", span_of_str("true"));
+    else if (op->ret_replaced_id != 0)
+        add_id_header(call, "Jobmill-Replaced", "", op->ret_replaced_id);
     if (call->submit.is_task_unknown)
         http_exchange_add_header(call->x, "Jobmill-Warning", span_of_str(NO_WORKER));
 }
@@ -46,19 +54,36 @@ static void render_warnings(struct render_map *m)
     render_close_array(&a);
 }
 
+static void render_submitted(struct render_map *m, uint64_t id, const struct job_spec *spec,
+                             enum job_state state)
+{
+    render_id(m, "id", id);
+    render_str(m, "task", spec->task);
+    render_str(m, "queue", spec->queue);
+    render_word(m, "state", job_state_shown(state));
+    render_time(m, "created_at", id_wall_ms(id));
+}
+
+/* What became of the uniqueness of a job; not of one under a key, whose repeat would not know. */
+static void render_unique(struct render_map *m, const struct store_submit *op)
+{
+    if (op->ret_is_existing)
+        render_bool(m, "is_existing", true);
+    if (op->key.len == 0 && op->ret_replaced_id != 0)
+        render_id(m, "replaced", op->ret_replaced_id);
+}
+
 static void answer_created(struct call *call)
 {
-    const struct store_submit *op = &call->submit.op.op;
+    const struct core_submit *s = &call->submit.op;
+    bool is_delayed = core_submit_due_ms(s, call->id) != 0;
     struct render_map m;
 
     buf_clear(&call->value);
     render_open_map(&m, &call->value);
-    render_id(&m, "id", call->id);
-    render_str(&m, "task", op->spec.task);
-    render_str(&m, "queue", op->spec.queue);
-    render_word(&m, "state", job_state_shown(JOB_QUEUED));
-    render_time(&m, "created_at", id_wall_ms(call->id));
-    if (op->key.len == 0 && call->submit.is_task_unknown)
+    render_submitted(&m, call->id, &s->op.spec, is_delayed ? JOB_SCHEDULED : JOB_QUEUED);
+    render_unique(&m, &s->op);
+    if (s->op.key.len == 0 && call->submit.is_task_unknown)
         render_warnings(&m);
     render_close_map(&m);
     call_answer(call, 201);
@@ -66,25 +91,34 @@ static void answer_created(struct call *call)
 
 static int on_show(struct call *call, const struct job_view *job)
 {
+    int status = job_state_is_terminal(job->state) ? 200 : 202;
+    struct render_map m;
+    int rc;
+
+    render_open_map(&m, &call->value);
+    render_unique(&m, &call->submit.op.op);
+    rc = show_whole_job(call, &m, job);
+    render_close_map(&m);
+    return rc == 0 ? status : rc;
+}
+
+static int on_show_existing(struct call *call, const struct job_view *job)
+{
     struct render_map m;
 
     render_open_map(&m, &call->value);
-    job_render(&m, job, true);
+    render_submitted(&m, job->id, &job->spec, job->state);
+    render_unique(&m, &call->submit.op.op);
     render_close_map(&m);
-    return job_state_is_terminal(job->state) ? 200 : 202;
+    return 200;
 }
 
 static void refuse_submit(struct call *call, int status)
 {
-    if (status == JM_EIDEMPOTENCY) {
-        fault_set(&call->fault, status, span_of_str("Idempotency-Key"), 0,
-                  "this Idempotency-Key came with another body before");
-        call_refuse(call);
-    } else if (status == JM_EFULL) {
-        call_refuse_error(call, status, "nothing was stored; try again when there is room");
-    } else {
-        call_refuse_error(call, status, "the job was not stored");
-    }
+    job_read_tell_refusal(&call->submit.op, status, "Idempotency-Key", &call->fault);
+    if (status == JM_EUNIQUE)
+        add_id_header(call, "Location", "/v1/jobs/", call->submit.op.op.ret_existing_id);
+    call_refuse(call);
 }
 
 /* A new job cannot have ended yet: it goes to Redis at the end of this loop turn at the earliest.
@@ -92,6 +126,7 @@ static void refuse_submit(struct call *call, int status)
 static void on_submitted(struct core_submit *s, int status)
 {
     struct call *call = JM_CONTAINER_OF(s, struct call, submit.op);
+    bool is_known = s->op.ret_is_repeat || s->op.ret_is_existing;
 
     call->state = CALL_RUNNING;
     if (status != 0) {
@@ -99,12 +134,13 @@ static void on_submitted(struct core_submit *s, int status)
         return;
     }
     call->is_stored = true;
-    call->submit.is_replay = s->op.ret_is_repeat;
-    call->may_have_ended = s->op.ret_is_repeat;
-    call->id = s->op.ret_is_repeat ? s->op.ret_existing_id : s->op.id;
-    add_headers(call, true);
+    call->may_have_ended = is_known;
+    call->id = is_known ? s->op.ret_existing_id : s->op.id;
+    add_headers(call);
     if (call->wait_ms > 0)
         show_job(call, on_show);
+    else if (s->op.ret_is_existing)
+        show_job(call, on_show_existing);
     else
         answer_created(call);
 }
@@ -122,13 +158,15 @@ static int read_key(struct call *call, struct span *ret_key)
 
 static int read_request(struct call *call)
 {
+    struct job_reader reader = api_job_reader(call->api);
     struct span key;
     int rc = read_key(call, &key);
 
     if (rc != 0)
         return rc;
     call->submit.op = (struct core_submit){.on_done = on_submitted};
-    return job_read(call->body, key, call->api->digest, &call->submit.op.op, &call->fault);
+    return job_read(&reader, call->body, key, &call->submit.options, &call->submit.op,
+                    &call->fault);
 }
 
 /* Whoever could not wait is told before the job is stored, not behind it. */
@@ -142,15 +180,15 @@ static int check_room_to_wait(struct call *call)
 
 void api_submit_run(struct call *call)
 {
+    int rc;
+
     if (read_request(call) != 0 || check_room_to_wait(call) != 0) {
         call_refuse(call);
         return;
     }
     call->submit.is_task_unknown = !tasks_is_known(&call->api->tasks, call->submit.op.op.spec.task);
     call->state = CALL_STORING;
-    if (core_submit(call_core(call), &call->submit.op) == 0)
-        return;
-    fault_set(&call->fault, JM_EOVERLOAD, span_of_str("queue"), JM_QUEUES,
-              "no more queues can be made (at most %d), or no ids can be given", JM_QUEUES);
-    call_refuse(call);
+    rc = core_submit(call_core(call), &call->submit.op);
+    if (rc != 0)
+        refuse_submit(call, rc);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "broker/job_options.h"
 #include "schema/errors.h"
 
 enum {
@@ -36,6 +37,7 @@ static struct call *take(struct api *a)
     list_init(&call->link);
     buf_init(&call->body_buf, 0);
     buf_init(&call->value, ANSWER_BYTES);
+    buf_init(&call->submit.options, JOB_OPTIONS_BYTES);
     return call;
 }
 
@@ -43,6 +45,7 @@ static void free_call(struct call *call)
 {
     buf_done(&call->body_buf);
     buf_done(&call->value);
+    buf_done(&call->submit.options);
     free(call);
 }
 
@@ -72,7 +75,6 @@ struct call *call_open(struct api *a, struct http_exchange *x)
     call->shows_end = false;
     call->is_stored = false;
     call->etag[0] = '\0';
-    call->submit.is_replay = false;
     call->submit.is_task_unknown = false;
     call->waiter = (struct waiter){.is_registered = false};
     list_init(&call->waiter.marked);
@@ -147,9 +149,12 @@ static bool write_msgpack_problem(struct http_exchange *x, const struct problem 
 static void refuse_in(struct http_exchange *x, enum body_form form, const struct fault *fault)
 {
     struct problem problem = problem_of(fault);
+    int status = errors_http_status(fault->error);
 
+    if (status == 429 || status == 503)
+        http_exchange_add_header(x, "Retry-After", span_of_str("1"));
     if (form == BODY_MSGPACK && write_msgpack_problem(x, &problem))
-        http_exchange_answer(x, errors_http_status(fault->error), body_problem_media_type(form));
+        http_exchange_answer(x, status, body_problem_media_type(form));
     else
         http_exchange_answer_problem(x, &problem);
 }

@@ -59,6 +59,7 @@ struct call {
 
     /* Showing a job (show.c). */
     call_show_cb on_show;
+    struct reader *reader;      /* which has read it; while on_show runs */
     struct progress progress;   /* a copy, for a thread of the pool must not look into the core */
     bool may_have_ended;        /* look before waiting */
     bool is_stored;             /* a submit that is on disk: it cannot be refused any more */
@@ -69,7 +70,7 @@ struct call {
     /* A submit. */
     struct {
         struct core_submit op;
-        bool is_replay;
+        struct buf options; /* what op.spec.options points into */
         bool is_task_unknown;
     } submit;
 

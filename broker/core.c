@@ -1,6 +1,7 @@
 #include "broker/core.h"
 
 #include "schema/errors.h"
+#include "schema/id.h"
 
 uint64_t core_random(struct core *c)
 {
@@ -144,16 +145,39 @@ static void on_submitted(struct store_op *op)
     struct core *c = s->core;
     bool is_new = op->status == 0 && !s->op.ret_is_repeat && !s->op.ret_is_existing;
 
-    if (s->job == NULL)
+    if (s->op.state == JOB_QUEUED)
         s->queue->submits_queued--;
-    else if (is_new)
+    else if (s->op.state == JOB_SCHEDULED && is_new)
+        schedule_note(&c->schedule, s->op.due_ms);
+    else if (s->job != NULL && is_new)
         dispatch_commit(&c->dispatch, s->job);
-    else
+    else if (s->job != NULL)
         dispatch_release(&c->dispatch, s->job);
     if (is_new && s->op.ret_replaced_id != 0)
         stop_replaced(c, s->op.ret_replaced_id);
     dispatch_mark(&c->dispatch, s->queue);
     s->on_done(s, op->status);
+}
+
+int64_t core_submit_due_ms(const struct core_submit *s, uint64_t id)
+{
+    int64_t made_ms = id_wall_ms(id);
+
+    if (s->delay_ms > 0)
+        return made_ms + (int64_t)s->delay_ms;
+    return s->run_at_ms > made_ms ? s->run_at_ms : 0;
+}
+
+/* Where it begins: what is not due yet needs no place. */
+static void place(struct core *c, struct core_submit *s)
+{
+    int64_t due_ms = core_submit_due_ms(s, s->op.id);
+
+    s->job = due_ms == 0 ? dispatch_reserve(&c->dispatch, s->queue, s->op.id, &s->op.spec) : NULL;
+    s->op.due_ms = due_ms != 0 ? due_ms : clock_wall_ms(c->seams.clock);
+    s->op.state = due_ms != 0 ? JOB_SCHEDULED : s->job != NULL ? JOB_DISPATCHED : JOB_QUEUED;
+    if (s->op.state == JOB_QUEUED)
+        s->queue->submits_queued++;
 }
 
 int core_submit(struct core *c, struct core_submit *s)
@@ -165,16 +189,12 @@ int core_submit(struct core *c, struct core_submit *s)
         return JM_EOVERLOAD;
     s->core = c;
     s->queue = q;
-    s->job = dispatch_reserve(&c->dispatch, q, id, &s->op.spec);
-    if (s->job == NULL)
-        q->submits_queued++;
     s->op.id = id;
-    s->op.due_ms = clock_wall_ms(c->seams.clock);
-    s->op.state = s->job != NULL ? JOB_DISPATCHED : JOB_QUEUED;
+    place(c, s);
     s->op.op = (struct store_op){.kind = STORE_SUBMIT,
                                  .on_done = on_submitted,
                                  .wants_sync = true,
-                                 .bytes = 256 + s->op.spec.args.len};
+                                 .bytes = 256 + s->op.spec.args.len + s->op.spec.options.len};
     list_init(&s->op.op.link);
     runner_submit(c->seams.runner, &s->op.op);
     return 0;

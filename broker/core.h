@@ -88,19 +88,28 @@ void core_on_counts(void *core, struct span queue, const struct store_counts *co
 
 /* ---- submit ---- */
 
-/* Give spec (spans stay until on_done), key and fingerprint (or an empty key), on_done. */
+/* Give spec (spans stay until on_done), key and fingerprint (or an empty key), unique, run_at_ms or
+ * delay_ms, on_done. */
 struct core_submit {
     struct store_submit op;
+    int64_t run_at_ms; /* wall clock; in the past, as 0 is: at once */
+    uint64_t delay_ms; /* from the time in the id; 0: none */
     struct core *core;
     struct queue *queue;
     struct dispatch_job *job; /* its reserved place, or NULL */
+    uint64_t ret_limit;       /* with JM_EQUEUEFULL: how many may wait in the queue */
     void (*on_done)(struct core_submit *s, int status);
 };
 /* After on_done with 0: op.id is the job's id, or, if op.ret_is_repeat, op.ret_existing_id that of
- * the first submit with this key; of a unique job see struct store_submit. Other statuses:
- * JM_EIDEMPOTENCY, JM_EUNIQUE, JM_EFULL, JM_ESTORE. Returns 0, or JM_EOVERLOAD (too many queues)
- * and on_done is not called. */
+ * the first submit with this key; likewise, if op.ret_is_existing, that of the unique job that is
+ * there already, see struct store_submit. Other statuses: JM_EIDEMPOTENCY, JM_EUNIQUE, JM_EFIELD
+ * (it expires before it is due), JM_EFULL, JM_ESTORE. Returns 0, or JM_EOVERLOAD (too many queues)
+ * or JM_EQUEUEFULL, and on_done is not called. */
 int core_submit(struct core *c, struct core_submit *s) JM_MUST_CHECK;
+
+/* When the job is due, if it had that id: told only from that and from what was asked, so that a
+ * repeat is told the same. 0: at once. */
+int64_t core_submit_due_ms(const struct core_submit *s, uint64_t id);
 
 /* ---- cancel ---- */
 

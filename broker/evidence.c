@@ -2,6 +2,7 @@
 
 #include <msgpack.h>
 
+#include "lib/mp.h"
 #include "lib/utf8.h"
 #include "schema/errors.h"
 
@@ -71,4 +72,23 @@ void evidence_encode(struct buf *out, int error, const struct wire_event *event)
         put_number(&pk, numbers[i].name, numbers[i].value);
     if (tail.len > 0)
         put_text(&pk, "stderr", tail, JM_STDERR_TAIL_BYTES);
+}
+
+struct span evidence_text(struct span evidence, const char *member)
+{
+    struct mp_cursor c;
+    struct span key;
+    struct span value;
+    uint32_t pairs;
+
+    mp_open(&c, evidence);
+    if (!mp_next_map(&c, &pairs))
+        return span_of(NULL, 0);
+    while (pairs-- > 0 && mp_next_str(&c, &key)) {
+        if (span_is_str(key, member))
+            return mp_next_str(&c, &value) ? value : span_of(NULL, 0);
+        if (!mp_skip(&c, MP_DEPTH_LIMIT, &value))
+            break;
+    }
+    return span_of(NULL, 0);
 }

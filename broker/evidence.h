@@ -12,4 +12,7 @@
  * title. Texts are cut to their limits and made valid UTF-8. */
 void evidence_encode(struct buf *out, int error, const struct wire_event *event);
 
+/* The text of one member of such a map, for instance its code; empty if it is not there. */
+struct span evidence_text(struct span evidence, const char *member);
+
 #endif

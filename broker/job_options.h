@@ -13,7 +13,7 @@
 #include "lib/buf.h"
 #include "lib/span.h"
 
-enum { JOB_OPTIONS_BYTES = 4096 }; /* no record is longer */
+enum { JOB_OPTIONS_BYTES = 8192 }; /* no record is longer */
 
 /* A zeroed struct asks nothing. */
 struct job_options {

@@ -1,30 +1,61 @@
+/*
+ * job_read.c: reads the fields, checks what concerns more than one of them, fills in what is not
+ * said, and puts what is rarely asked into the record of job_options.h.
+ */
 #include "broker/job_read.h"
 
+#include <inttypes.h>
 #include <stddef.h>
 
-#include "broker/fields.h"
+#include "broker/job_fields.h"
+#include "broker/job_options.h"
+#include "broker/unique.h"
 #include "lib/mp.h"
 #include "schema/errors.h"
+#include "schema/id.h"
 
 #define KEY_FIELD "idempotency_key"
 
+/* Zero is "not said", but for delay_ms and run_at, where it means the same. */
 struct asked {
     struct span task;
     struct span args;
     struct span queue;
     struct span tags;
     uint64_t timeout_ms;
-    uint64_t max_attempts;
+    uint32_t max_attempts;
+    uint32_t priority;
+    int64_t run_at;
+    uint64_t delay_ms;
+    int64_t expires_at;
+    uint64_t grace_ms;
+    struct backoff backoff;
+    struct span limit_key;
+    uint64_t retain_ms;
+    struct unique_asked unique;
     struct span key;
 };
 
 /* The key comes last: only items have it in the map, and it is no part of what it is the key of. */
 static const struct field fields[] = {
-#define FIELD(name, type, is_required, min, max, item_max) \
-    {#name, type, is_required, offsetof(struct asked, name), min, max, item_max},
+#define FIELD(name, type, is_required, min, max, item_max, words, object) \
+    {#name,                                                               \
+     type,                                                                \
+     is_required ? FIELD_REQUIRED : FIELD_OPTIONAL,                       \
+     offsetof(struct asked, name),                                        \
+     min,                                                                 \
+     max,                                                                 \
+     item_max,                                                            \
+     words,                                                               \
+     object},
 #include "broker/job_fields.def"
-#undef FIELD
-    {KEY_FIELD, FIELD_ANY, false, offsetof(struct asked, key), 0, UINT64_MAX, 0},
+    {KEY_FIELD, FIELD_ANY, FIELD_OPTIONAL, offsetof(struct asked, key), 0, UINT64_MAX, 0, NULL,
+     NULL},
+};
+
+enum {
+#define FIELD(name, ...) AT_##name,
+#include "broker/job_fields.def"
 };
 
 enum { ITEM_FIELDS = JM_COUNT_OF(fields), BODY_FIELDS = ITEM_FIELDS - 1 };
@@ -62,45 +93,111 @@ static int digest_fields(struct digest *digest, const struct span *raw, struct s
     return rc == 0 ? 0 : fault_set(f, rc, span_of(NULL, 0), 0, "the body has no digest");
 }
 
-static int read_fields(struct span body, size_t count, struct asked *asked, struct span *raw,
-                       struct store_submit *op, struct fault *f)
-{
-    static const uint8_t nil = 0xc0;
-    int rc;
+/* ---- what concerns more than one field ---- */
 
-    *asked = (struct asked){
-        .args = span_of(&nil, 1),
-        .queue = span_of_str("default"),
-        .timeout_ms = JM_TIMEOUT_DEFAULT_MS,
-        .max_attempts = JM_MAX_ATTEMPTS_DEFAULT,
-    };
-    rc = fields_read(fields, count, body, asked, raw, f);
-    if (rc != 0)
-        return rc;
-    op->spec = (struct job_spec){
+static int bad_time(const char *name, uint64_t limit, const char *sentence, struct fault *f)
+{
+    return fault_set(f, JM_EFIELD, span_of_str(name), limit, "%s: %s", name, sentence);
+}
+
+/* That expires_at is still to come is seen when the job is stored, behind the look at its key: a
+ * repeat gets its answer also when that time is over. */
+static int check_times(const struct asked *asked, const struct span *raw, int64_t now_ms,
+                       struct fault *f)
+{
+    if (raw[AT_run_at].len > 0 && raw[AT_delay_ms].len > 0)
+        return bad_time("delay_ms", 0, "not together with run_at", f);
+    if (asked->run_at > now_ms + JM_DELAY_LIMIT_MS)
+        return bad_time("run_at", JM_DELAY_LIMIT_MS, "at most ten years ahead", f);
+    if (raw[AT_expires_at].len == 0)
+        return 0;
+    if (asked->expires_at <= 0 || asked->expires_at <= asked->run_at)
+        return bad_time("expires_at", 0, "must be in the future, and later than run_at", f);
+    return 0;
+}
+
+static uint64_t first_of(uint64_t said, uint64_t set, uint64_t built_in)
+{
+    return said != 0 ? said : set != 0 ? set : built_in;
+}
+
+static void fill_spec(const struct job_reader *r, const struct asked *asked, struct job_spec *spec,
+                      struct backoff *ret_backoff)
+{
+    struct conf_defaults set = {.priority = 0};
+
+    r->get_defaults(r->owner, asked->queue, asked->task, &set);
+    *ret_backoff = asked->backoff.kind != BACKOFF_DEFAULT ? asked->backoff : set.backoff;
+    *spec = (struct job_spec){
         .queue = asked->queue,
         .task = asked->task,
         .args = asked->args,
         .tags = asked->tags,
-        .priority = JM_PRIORITY_DEFAULT,
-        .max_attempts = (uint32_t)asked->max_attempts,
-        .timeout_ms = asked->timeout_ms,
-        .grace_ms = JM_GRACE_DEFAULT_MS,
+        .priority = (uint32_t)first_of(asked->priority, set.priority, JM_PRIORITY_DEFAULT),
+        .max_attempts =
+            (uint32_t)first_of(asked->max_attempts, set.max_attempts, JM_MAX_ATTEMPTS_DEFAULT),
+        .timeout_ms = first_of(asked->timeout_ms, set.timeout_ms, JM_TIMEOUT_DEFAULT_MS),
+        .grace_ms = first_of(asked->grace_ms, set.grace_ms, JM_GRACE_DEFAULT_MS),
+        .limit_key = asked->limit_key,
+        .expires_at_ms = asked->expires_at,
+        .retain_ms = asked->retain_ms,
     };
+}
+
+static int put_options(const struct asked *asked, const struct backoff *backoff, struct span unique,
+                       struct buf *options, struct job_spec *spec, struct fault *f)
+{
+    buf_clear(options);
+    job_options_encode(options, &(struct job_options){.limit_key = asked->limit_key,
+                                                      .expires_at_ms = asked->expires_at,
+                                                      .retain_ms = asked->retain_ms,
+                                                      .backoff = *backoff,
+                                                      .unique = unique});
+    if (buf_has_failed(options))
+        return fault_set(f, JM_ENOMEM, span_of(NULL, 0), 0, "out of memory");
+    spec->options = buf_span(options);
     return 0;
 }
 
-int job_read(struct span body, struct span key, struct digest *digest, struct store_submit *ret_op,
-             struct fault *ret_fault)
+/* ---- one job ---- */
+
+static int read_fields(const struct job_reader *r, struct span body, size_t count,
+                       struct buf *options, struct asked *asked, struct span *raw,
+                       struct core_submit *s, struct fault *f)
+{
+    static const uint8_t nil = 0xc0;
+    struct store_submit *op = &s->op;
+    struct backoff backoff;
+    int rc;
+
+    *asked = (struct asked){.args = span_of(&nil, 1), .queue = span_of_str("default")};
+    rc = fields_read(fields, count, body, asked, raw, f);
+    if (rc == 0)
+        rc = check_times(asked, raw, r->now_ms, f);
+    if (rc != 0)
+        return rc;
+    fill_spec(r, asked, &op->spec, &backoff);
+    op->unique.how = UNIQUE_NOT;
+    if (raw[AT_unique].len > 0)
+        rc = unique_read(&asked->unique, &op->spec, r->digest, &op->unique, f);
+    if (rc == 0)
+        rc = put_options(asked, &backoff, raw[AT_unique], options, &op->spec, f);
+    s->run_at_ms = asked->run_at;
+    s->delay_ms = asked->delay_ms;
+    return rc;
+}
+
+int job_read(const struct job_reader *r, struct span body, struct span key, struct buf *options,
+             struct core_submit *ret_submit, struct fault *ret_fault)
 {
     struct span raw[BODY_FIELDS];
     struct asked asked;
-    int rc = read_fields(body, BODY_FIELDS, &asked, raw, ret_op, ret_fault);
+    int rc = read_fields(r, body, BODY_FIELDS, options, &asked, raw, ret_submit, ret_fault);
 
     if (rc != 0)
         return rc;
-    ret_op->key = key;
-    return key.len == 0 ? 0 : digest_fields(digest, raw, ret_op, ret_fault);
+    ret_submit->op.key = key;
+    return key.len == 0 ? 0 : digest_fields(r->digest, raw, &ret_submit->op, ret_fault);
 }
 
 /* The text of the key, which is a msgpack value still. */
@@ -114,18 +211,60 @@ static int read_item_key(struct span value, struct span *ret_key, struct fault *
     return job_read_check_key(*ret_key, JM_EFIELD, KEY_FIELD, f);
 }
 
-int job_read_item(struct span body, struct digest *digest, struct store_submit *ret_op,
-                  struct fault *ret_fault)
+int job_read_item(const struct job_reader *r, struct span body, struct buf *options,
+                  struct core_submit *ret_submit, struct fault *ret_fault)
 {
     struct span raw[ITEM_FIELDS];
     struct asked asked;
-    int rc = read_fields(body, ITEM_FIELDS, &asked, raw, ret_op, ret_fault);
+    int rc = read_fields(r, body, ITEM_FIELDS, options, &asked, raw, ret_submit, ret_fault);
 
     if (rc != 0)
         return rc;
-    ret_op->key = span_of(NULL, 0);
+    ret_submit->op.key = span_of(NULL, 0);
     if (asked.key.len == 0)
         return 0;
-    rc = read_item_key(asked.key, &ret_op->key, ret_fault);
-    return rc != 0 ? rc : digest_fields(digest, raw, ret_op, ret_fault);
+    rc = read_item_key(asked.key, &ret_submit->op.key, ret_fault);
+    return rc != 0 ? rc : digest_fields(r->digest, raw, &ret_submit->op, ret_fault);
+}
+
+/* ---- refusals ---- */
+
+static int tell_conflict(const struct store_submit *op, struct fault *f)
+{
+    char id[ID_TEXT_BYTES];
+
+    id_format(op->ret_existing_id, id);
+    return fault_set(f, JM_EUNIQUE, span_of_str("unique"), 0,
+                     "the job %s holds the place of this one%s", id,
+                     op->unique.on_conflict == UNIQUE_REPLACE ? ", and runs" : "");
+}
+
+int job_read_tell_refusal(const struct core_submit *s, int status, const char *key_field,
+                          struct fault *ret_fault)
+{
+    static const struct span none;
+    struct fault *f = ret_fault;
+
+    switch (status) {
+    case JM_EUNIQUE:
+        return tell_conflict(&s->op, f);
+    case JM_EFIELD:
+        return bad_time("expires_at", 0, "must be in the future, and later than the job is due", f);
+    case JM_EIDEMPOTENCY:
+        return fault_set(f, status, span_of_str(key_field), 0,
+                         "this %s came with another body before", key_field);
+    case JM_EQUEUEFULL:
+        return fault_set(f, status, span_of_str("queue"), s->ret_limit,
+                         "as many jobs wait in the queue %.*s as it may hold: %" PRIu64,
+                         (int)s->op.spec.queue.len, (const char *)s->op.spec.queue.data,
+                         s->ret_limit);
+    case JM_EFULL:
+        return fault_set(f, status, none, 0, "nothing was stored; try again when there is room");
+    case JM_EOVERLOAD:
+        return fault_set(f, status, none, 0,
+                         "the broker has more work than it can hold, or keeps %d queues already",
+                         JM_QUEUES);
+    default:
+        return fault_set(f, status, none, 0, "the job was not stored");
+    }
 }

@@ -13,6 +13,9 @@
  * (a result before the end, an error that did not happen) is left out. */
 void job_render(struct render_map *m, const struct job_view *job, bool with_blobs);
 
+/* Adds the member "backoff"; nothing for one of which nothing is set. */
+void job_render_backoff(struct render_map *m, const struct backoff *backoff);
+
 /* A number that differs when anything of the job that can change has changed. */
 uint64_t job_render_version(const struct job_view *job);
 

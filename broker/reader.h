@@ -44,8 +44,8 @@ void reader_end(struct reader *r);
 int reader_get(struct reader *r, uint64_t id, bool with_blobs,
                struct job_view *ret_job) JM_MUST_CHECK;
 
-/* Bytes of args and result of a job: 0 if there is none. Lets the loop leave large ones to the
- * pool. */
+/* Bytes of args, result and attempts of a job: 0 if there is none. Lets the loop leave large ones
+ * to the pool. */
 int reader_size(struct reader *r, uint64_t id, size_t *ret_bytes) JM_MUST_CHECK;
 
 /* What one page may hold and cost. The time is that of the store's clock, looked at between rows;

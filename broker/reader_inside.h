@@ -53,6 +53,8 @@
     X(SQL_LAST_ERROR, "SELECT error FROM attempts WHERE id = ? AND error IS NOT NULL"        \
                       " ORDER BY attempt DESC LIMIT 1")                                      \
     X(SQL_SIZE, "SELECT coalesce(length(j.args), 0) + coalesce(length(e.result), 0)"         \
+                " + (SELECT coalesce(sum(100 + coalesce(length(a.error), 0)), 0)"            \
+                " FROM attempts a WHERE a.id = j.id)"                                        \
                 " FROM jobs j LEFT JOIN ends e ON e.id = j.id WHERE j.id = ?")               \
     X(SQL_DISPATCHED, "SELECT id FROM live INDEXED BY live_out WHERE state IN (3, 4)"        \
                       " ORDER BY id DESC")                                                   \

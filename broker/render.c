@@ -68,6 +68,14 @@ void render_i64(struct render_map *m, const char *key, int64_t value)
     msgpack_pack_int64(&pk, value);
 }
 
+void render_double(struct render_map *m, const char *key, double value)
+{
+    msgpack_packer pk = packer_on(m->out);
+
+    render_key(m, key);
+    msgpack_pack_double(&pk, value);
+}
+
 void render_bool(struct render_map *m, const char *key, bool value)
 {
     render_key(m, key);

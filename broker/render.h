@@ -27,6 +27,7 @@ void render_str(struct render_map *m, const char *key, struct span text);
 void render_word(struct render_map *m, const char *key, const char *text);
 void render_u64(struct render_map *m, const char *key, uint64_t value);
 void render_i64(struct render_map *m, const char *key, int64_t value);
+void render_double(struct render_map *m, const char *key, double value);
 void render_bool(struct render_map *m, const char *key, bool value);
 void render_nil(struct render_map *m, const char *key);
 void render_time(struct render_map *m, const char *key, int64_t wall_ms); /* RFC 3339 */

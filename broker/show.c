@@ -17,6 +17,8 @@
 
 #include <strings.h>
 
+#include "broker/job_attempts.h"
+#include "broker/job_render.h"
 #include "schema/errors.h"
 #include "schema/id.h"
 
@@ -72,6 +74,7 @@ static int read_and_write(struct call *call, struct reader *reader)
     if (rc != 0)
         return rc;
     job.progress = &call->progress;
+    call->reader = reader;
     buf_clear(&call->value);
     call->shows_end = job_state_is_terminal(job.state);
     call->status = call->on_show(call, &job);
@@ -123,6 +126,28 @@ static void read_job(struct call *call)
         return;
     }
     follow_read(call, rc);
+}
+
+int show_whole_job(struct call *call, struct render_map *m, const struct job_view *job)
+{
+    int rc;
+
+    job_render(m, job, true);
+    rc = job_attempts_render(m, job, call->reader);
+    return rc == 0 ? 0
+                   : fault_set(&call->fault, rc, span_of(NULL, 0), 0,
+                               "the attempts of the job cannot be read");
+}
+
+int show_on_job(struct call *call, const struct job_view *job)
+{
+    struct render_map m;
+    int rc;
+
+    render_open_map(&m, &call->value);
+    rc = show_whole_job(call, &m, job);
+    render_close_map(&m);
+    return rc == 0 ? 200 : rc;
 }
 
 /* ---- wait ---- */

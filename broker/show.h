@@ -6,10 +6,19 @@
 #define BROKER_SHOW_H
 
 #include "broker/call.h"
+#include "broker/render.h"
 
 /* Answers the call with what `on_show` makes of the job call->id, at the latest after call->wait_ms
  * (0: at once), behind its end if it comes before. */
 void show_job(struct call *call, call_show_cb on_show);
+
+/* For an on_show: adds all members of the job, with args, result and attempts. The job's spans are
+ * not valid afterwards. Returns 0, or JM_E… with call->fault. */
+int show_whole_job(struct call *call, struct render_map *m,
+                   const struct job_view *job) JM_MUST_CHECK;
+
+/* The usual on_show: 200 and the whole job. */
+int show_on_job(struct call *call, const struct job_view *job);
 
 /* Ends the wait now, and answers with the job as it is. Only in CALL_WAITING. */
 void show_now(struct call *call);

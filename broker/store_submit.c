@@ -82,6 +82,12 @@ static int ask(struct store *s, struct store_submit *op, struct store_live *ret_
     if (op->key.len > 0)
         rc = store_idem_find(s, op, &known, ret_status);
     *ret_goes_on = !known;
+    if (rc == SQLITE_OK && !known && op->spec.expires_at_ms != 0 &&
+        op->spec.expires_at_ms <= op->due_ms) {
+        *ret_goes_on = false;
+        *ret_status = JM_EFIELD;
+        return SQLITE_OK;
+    }
     if (rc == SQLITE_OK && !known && op->unique.how != UNIQUE_NOT)
         rc = store_unique_ask(s, op, ret_replaced, ret_goes_on, ret_status);
     return rc;

@@ -16,6 +16,7 @@ enum {
     JM_LIMIT_KEY_BYTES = 128,       /* any printable UTF-8 */
     JM_UNIQUE_KEY_BYTES = 255,      /* likewise */
     JM_UNIQUE_ARGS = 32,            /* names of arguments that make a job unique */
+    JM_UNIQUE_ARG_BYTES = 64,       /* of such a name */
     JM_IDEMPOTENCY_KEY_BYTES = 255, /* visible ASCII */
     JM_QUEUES = 4096,               /* distinct queue names that a broker keeps */
 

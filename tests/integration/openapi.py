@@ -99,8 +99,20 @@ class Document:
             self.check(rule, item, f"{at}[{i}]")
         return True
 
+    def check_minItems(self, rule, value, _at, _schema):
+        return not isinstance(value, list) or len(value) >= rule
+
     def check_maxItems(self, rule, value, _at, _schema):
         return not isinstance(value, list) or len(value) <= rule
+
+    def check_anyOf(self, rule, value, at, _schema):
+        for schema in rule:
+            try:
+                self.check(schema, value, at)
+                return True
+            except Mismatch:
+                continue
+        return False
 
     def check_enum(self, rule, value, _at, _schema):
         return any(value == one and type(value) is type(one) for one in rule)

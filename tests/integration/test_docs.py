@@ -27,6 +27,14 @@ def attempt_rows():
                       read("schema/errors.def").partition("How an attempt")[2])
 
 
+def number(word):
+    """What a number, or a limit of limits.h, is."""
+    if word.isdigit():
+        return int(word)
+    found = re.search(rf"\b{word}(?: =|) (?:INT64_C)?([^,\n/]+)", read("schema/limits.h"))
+    return eval(found[1], {})  # "7 * 24 * 3600 * 1000", "1 << 20"
+
+
 class Documents(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -102,20 +110,59 @@ class Documents(unittest.TestCase):
                          limit("JM_IDEMPOTENCY_KEY_BYTES"))
         self.assertEqual(self.schemas["Tags"]["maxItems"], limit("JM_TAGS_PER_JOB"))
         self.assertEqual(self.schemas["Tags"]["items"]["maxLength"], limit("JM_TAG_BYTES"))
-        submit = self.schemas["Submit"]["properties"]
-        self.assertEqual(submit["max_attempts"]["maximum"], limit("JM_MAX_ATTEMPTS_LIMIT"))
-        self.assertEqual(submit["max_attempts"]["default"], limit("JM_MAX_ATTEMPTS_DEFAULT"))
+
+    def assert_schema_has_fields(self, schema, rows):
+        """`rows`: [(name, type, min, max, item_max)] of job_fields.def."""
+        self.assertEqual({name for name, *_ in rows}, set(schema["properties"]))
+        for name, kind, low, high, item in rows:
+            found = self.schema_of(schema["properties"][name])
+            bounds = {"FIELD_U32": ("minimum", "maximum", 1), "FIELD_U64": ("minimum", "maximum", 1),
+                      "FIELD_MILLI": ("minimum", "maximum", 1000),
+                      "FIELD_TEXT": ("minLength", "maxLength", 1),
+                      "FIELD_STRS": ("minItems", "maxItems", 1)}.get(kind)
+            if bounds is not None:
+                self.assertEqual((found.get(bounds[0], 0) * bounds[2], found[bounds[1]] * bounds[2]),
+                                 (number(low), number(high)), name)
+            if kind == "FIELD_STRS":
+                self.assertEqual(found["items"]["maxLength"], number(item), name)
+
+    def schema_of(self, node):
+        return self.schemas[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
 
     def test_fields_of_a_submit_are_those_of_job_fields_def(self):
-        rows = re.findall(r"^FIELD\((\w+),\s*\w+,\s*([01]),", read("broker/job_fields.def"), re.M)
-        self.assertEqual({name for name, _ in rows}, set(self.schemas["Submit"]["properties"]))
-        self.assertEqual([name for name, required in rows if required == "1"],
+        text = read("broker/job_fields.def")
+        rows = re.findall(r"^FIELD\((\w+),\s*(\w+),\s*([01]),\s*(\w+),\s*(\w+),\s*(\w+)", text, re.M)
+        self.assertEqual([name for name, _, required, *_ in rows if required == "1"],
                          self.schemas["Submit"]["required"])
+        self.assert_schema_has_fields(self.schemas["Submit"],
+                                      [(row[0], row[1], *row[3:]) for row in rows])
+        for prefix in "BACKOFF", "UNIQUE":
+            rows = re.findall(rf"^{prefix}_FIELD\((\w+),\s*\w+,\s*(\w+),\s*(\w+),\s*(\w+),\s*(\w+)",
+                              text, re.M)
+            self.assert_schema_has_fields(self.schemas[prefix.capitalize()], rows)
+
+    def test_words_and_defaults_of_fields_are_those_of_the_sources(self):
+        words = dict(re.findall(r"job_fields_(\w+)\[\] = \{(.*?), NULL\}", read("broker/job_fields.c")))
+        unique = self.schemas["Unique"]["properties"]
+        backoff = self.schemas["Backoff"]["properties"]
+        for found, name in ((backoff["kind"], "kinds"), (unique["while"], "whiles"),
+                            (unique["on_conflict"], "conflicts")):
+            self.assertEqual(found["enum"], re.findall(r'"(\w+)"', words[name]))
+        submit = self.schemas["Submit"]["properties"]
+        for name in "max_attempts", "timeout_ms", "grace_ms", "priority":
+            row = f"JM_{name.upper()}_DEFAULT" if not name.endswith("_ms") else \
+                f"JM_{name[:-3].upper()}_DEFAULT_MS"
+            self.assertEqual(submit[name]["default"], number(row))
+        self.assertEqual([backoff[name]["default"] for name in
+                          ("base_ms", "factor", "ceiling_ms", "jitter")],
+                         [number("JM_BACKOFF_BASE_MS"), number("JM_BACKOFF_FACTOR_MILLI") / 1000,
+                          number("JM_BACKOFF_CEILING_MS"), number("JM_BACKOFF_JITTER_MILLI") / 1000])
 
     def test_members_of_a_job_are_those_that_job_render_writes(self):
-        written = set(re.findall(r'render_\w+\(m, "(\w+)"', read("broker/job_render.c")))
+        written = set(re.findall(r'render_\w+\(m, "(\w+)"',
+                                 read("broker/job_render.c") + read("broker/job_attempts.c")))
         self.assertEqual(written, set(self.schemas["Job"]["properties"]))
-        self.assertEqual(written - {"args", "result", "progress"},
+        self.assertEqual(written - {"args", "result", "progress", "attempts"},
                          set(self.schemas["JobSummary"]["properties"]))
 
     def test_members_of_an_error_are_those_that_evidence_writes(self):

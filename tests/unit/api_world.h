@@ -184,6 +184,15 @@ int reader_list(struct reader *r, const struct job_filter *filter,
     return 0;
 }
 
+int reader_attempts(struct reader *r, uint64_t id, void *owner, reader_attempt_cb on_attempt)
+{
+    const struct attempt_view first = {.attempt = 1, .outcome = span_of_str("failed")};
+
+    if (id == r->job.id && r->job.attempt > 1)
+        on_attempt(owner, &first);
+    return 0;
+}
+
 int reader_tasks(struct reader *r, void *owner, reader_task_cb on_task)
 {
     const struct wire_task echo = {.name = span_of_str("echo"), .kind = span_of_str("builtin")};

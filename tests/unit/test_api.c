@@ -166,6 +166,51 @@ static void a_submit_is_answered_behind_its_commit(void **state)
     assert_null(strstr(s.headers, "Jobmill-Warning"));
 }
 
+static const struct store_submit *find_submit(struct world *w)
+{
+    LIST_EACH(node, &w->ops)
+    {
+        struct store_op *op = LIST_ENTRY(node, struct store_op, link);
+
+        if (op->kind == STORE_SUBMIT)
+            return JM_CONTAINER_OF(op, struct store_submit, op);
+    }
+    fail_msg("nothing is submitted");
+    return NULL;
+}
+
+static void a_delayed_submit_is_scheduled_by_the_time_in_its_id(void **state)
+{
+    static const struct {
+        const char *when;
+        const char *state;
+        int64_t due_ms; /* 0: so long after the time in the id as `delay_ms` says */
+        int64_t delay_ms;
+    } rows[] = {
+        {"\"delay_ms\":5000", "\"scheduled\"", 0, 5000},
+        {"\"delay_ms\":0", "\"queued\"", INT64_C(1800000000000), 0},
+        {"\"run_at\":\"2033-05-18T03:33:20Z\"", "\"scheduled\"", INT64_C(2000000000000), 0},
+        {"\"run_at\":\"2001-09-09T01:46:40Z\"", "\"queued\"", INT64_C(1800000000000), 0},
+    };
+    struct world *w = *state;
+    char body[128];
+    struct shot s;
+
+    for (size_t i = 0; i < JM_COUNT_OF(rows); i++) {
+        const struct store_submit *op;
+
+        snprintf(body, sizeof(body), "{\"task\":\"echo\",%s}", rows[i].when);
+        ask(w, &s, HTTP_POST, "/v1/jobs", "Content-Type: application/json", body);
+        op = find_submit(w);
+        assert_int_equal(op->due_ms, rows[i].due_ms != 0 ? rows[i].due_ms
+                                                         : id_wall_ms(op->id) + rows[i].delay_ms);
+        assert_int_equal(op->state, rows[i].state[1] == 's' ? JOB_SCHEDULED : JOB_QUEUED);
+        run_ops(w, 0);
+        check(&s, 201, rows[i].state);
+    }
+    assert_true(w->core.schedule.next_due_ms > 0);
+}
+
 static void a_task_nobody_serves_is_warned_of(void **state)
 {
     struct world *w = *state;
@@ -182,7 +227,8 @@ static void a_refused_commit_is_told(void **state)
     static const struct {
         int error;
         int status;
-    } rows[] = {{JM_EFULL, 507}, {JM_ESTORE, 500}, {JM_EIDEMPOTENCY, 422}};
+    } rows[] = {{JM_EFULL, 507},   {JM_ESTORE, 500}, {JM_EIDEMPOTENCY, 422}, {JM_EQUEUEFULL, 429},
+                {JM_EUNIQUE, 409}, {JM_EFIELD, 422}, {JM_EOVERLOAD, 503}};
     struct world *w = *state;
     struct shot s;
 
@@ -192,6 +238,9 @@ static void a_refused_commit_is_told(void **state)
         run_ops(w, rows[i].error);
         check(&s, rows[i].status, "");
         assert_int_equal(s.error, rows[i].error);
+        assert_int_equal(strstr(s.headers, "Retry-After: 1\n") != NULL,
+                         rows[i].status == 429 || rows[i].status == 503);
+        assert_int_equal(strstr(s.headers, "Location: ") != NULL, rows[i].status == 409);
     }
     assert_int_equal(waiters_count(&w->core.waiters), 0);
 }
@@ -319,6 +368,7 @@ int main(void)
         TEST(a_stop_ends_waits_and_refuses_what_comes),
         TEST(a_stop_waits_for_what_is_with_the_store),
         TEST(a_submit_is_answered_behind_its_commit),
+        TEST(a_delayed_submit_is_scheduled_by_the_time_in_its_id),
         TEST(a_task_nobody_serves_is_warned_of),
         TEST(a_refused_commit_is_told),
         TEST(too_many_waiters_are_refused_before_anything_is_stored),

@@ -112,7 +112,7 @@ static void a_finished_job_is_shown_whole(void **state)
     check_json(&out,
                "{\"id\":\"0000000000001\",\"task\":\"fib\",\"queue\":\"q\",\"state\":\"succeeded\","
                "\"attempt\":2,\"failures\":1,\"crashes\":0,\"worker_deaths\":0,\"priority\":5,"
-               "\"max_attempts\":3,\"timeout_ms\":1000,\"tags\":[\"t\"],"
+               "\"max_attempts\":3,\"timeout_ms\":1000,\"grace_ms\":0,\"tags\":[\"t\"],"
                "\"created_at\":\"2020-01-01T00:00:00.000Z\","
                "\"begun_at\":\"1970-01-01T00:00:01.000Z\","
                "\"finished_at\":\"1970-01-01T00:00:02.000Z\",\"run_us\":1000000,"
@@ -136,10 +136,12 @@ static void a_job_that_waits_in_redis_is_shown_as_queued_and_without_an_end(void
     render_open_map(&m, &out);
     job_render(&m, &job, false);
     render_close_map(&m);
-    check_json(&out, "{\"id\":\"0000000000001\",\"task\":\"fib\",\"queue\":\"q\","
-                     "\"state\":\"queued\",\"attempt\":2,\"failures\":1,\"crashes\":0,"
-                     "\"worker_deaths\":0,\"priority\":5,\"max_attempts\":3,\"timeout_ms\":1000,"
-                     "\"created_at\":\"2020-01-01T00:00:00.000Z\"}");
+    check_json(
+        &out,
+        "{\"id\":\"0000000000001\",\"task\":\"fib\",\"queue\":\"q\","
+        "\"state\":\"queued\",\"attempt\":2,\"failures\":1,\"crashes\":0,"
+        "\"worker_deaths\":0,\"priority\":5,\"max_attempts\":3,\"timeout_ms\":1000,\"grace_ms\":0,"
+        "\"created_at\":\"2020-01-01T00:00:00.000Z\"}");
     buf_done(&out);
 }
 
@@ -210,7 +212,7 @@ static void the_version_changes_with_progress(void **state)
 static void the_version_changes_with_every_part_that_can(void **state)
 {
     const struct job_view base = some_job();
-    struct job_view other[9];
+    struct job_view other[15];
 
     (void)state;
     for (size_t i = 0; i < JM_COUNT_OF(other); i++)
@@ -224,6 +226,12 @@ static void the_version_changes_with_every_part_that_can(void **state)
     other[6].begun_at_ms++;
     other[7].finished_at_ms++;
     other[8].due_ms++;
+    other[9].spec.priority++;
+    other[10].spec.max_attempts++;
+    other[11].spec.timeout_ms++;
+    other[12].spec.options = span_of_str("o");
+    other[13].spec.tags = span_of(NULL, 0);
+    other[14].spec.args = span_of_str("\x01");
     assert_int_equal(job_render_version(&base), job_render_version(&base));
     for (size_t i = 0; i < JM_COUNT_OF(other); i++)
         assert_int_not_equal(job_render_version(&base), job_render_version(&other[i]));
