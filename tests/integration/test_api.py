@@ -401,10 +401,72 @@ class Lists(Api):
         self.assertEqual(ids("&state=running"), [])
         self.assertEqual(ids("&task=echo&state=cancelled"), [])
 
+    def ids(self, query):
+        """All pages of a search."""
+        found, cursor = [], ""
+        while cursor is not None:
+            page = self.get(f"/v1/jobs?{query}{cursor and '&cursor='}{cursor}").value
+            found += [job["id"] for job in page["jobs"]]
+            cursor = page["next_cursor"]
+        return found
+
+    def test_jobs_are_found_by_tag_beside_their_state_and_queue(self):
+        plain = self.mill.submit("noop", queue="tagged")["id"]
+        red = self.mill.submit("noop", queue="tagged", tags=["red", "größer 1"])["id"]
+        other = self.mill.submit("noop", queue="tagged.too", tags=["red"])["id"]
+        self.assertEqual(self.ids("tag=red"), [other, red])
+        self.assertEqual(self.ids("tag=gr%C3%B6%C3%9Fer%201"), [red])
+        self.assertEqual(self.ids("tag=red&queue=tagged"), [red])
+        self.assertEqual(self.ids("tag=blue"), [])
+        self.assertEqual(self.ids("tag=red&state=queued"), [other, red])
+        self.post(f"/v1/jobs/{red}/cancel")
+        self.assertEqual(self.ids("tag=red&state=queued"), [other])
+        self.assertEqual(self.ids("tag=red&state=cancelled"), [red])
+        self.assertEqual(self.ids("queue=tagged"), [red, plain])
+
+    def test_jobs_are_found_by_their_error_and_by_their_worker(self):
+        args = {"message": "no", "code": "bad_args"}
+        failed = self.mill.submit("fail", args, wait=30, max_attempts=1, tags=["found.bad"])
+        other = self.mill.submit("fail", {"message": "no"}, wait=30, max_attempts=1)
+        self.assertEqual((failed["error"]["code"], other["error"]["code"]),
+                         ("bad_args", "task_failed"))
+        found = self.ids("error=bad_args")
+        self.assertIn(failed["id"], found)
+        self.assertNotIn(other["id"], found)
+        self.assertEqual(self.ids("error=bad_args&tag=found.bad&state=failed"), [failed["id"]])
+        self.assertEqual(self.ids("error=bad_args&state=succeeded"), [])
+        self.assertNotIn(failed["id"], self.ids("error=timed_out"))
+        here = self.ids(f"worker={failed['worker']}")
+        self.assertLessEqual({failed["id"], other["id"]}, set(here))
+        self.assertEqual(self.ids("worker=00000000000000ff"), [])
+
+    def test_jobs_are_found_by_the_worker_that_runs_them(self):
+        job = self.mill.submit("sleep", {"ms": 60000}, queue="default")
+        running = self.mill.wait_for_state(job["id"], "running")
+        self.assertIn(job["id"], self.ids(f"worker={running['worker']}&state=running"))
+        self.assertIn(job["id"], self.ids(f"worker={running['worker']}&task=sleep"))
+        self.post(f"/v1/jobs/{job['id']}/cancel")
+
+    def test_jobs_are_found_by_when_they_were_made(self):
+        first, second = (self.mill.submit("noop", queue="dated") for _ in range(2))
+        before, after = "created_before=", "created_after="
+        self.assertIn(first["id"], self.ids("queue=dated&" + after + first["created_at"]))
+        self.assertNotIn(first["id"], self.ids("queue=dated&" + before + first["created_at"]))
+        self.assertEqual(self.ids("queue=dated&" + after + "2026-01-01T00:00:00%2B02:00"),
+                         [second["id"], first["id"]])
+        self.assertEqual(self.ids(before + "2020-01-01T00:00:00Z"), [])
+        self.assertEqual(self.ids(after + "2080-01-01T00:00:00Z"), [])
+
     def test_wrong_parameters_are_refused_by_name(self):
         for query, field, limit in (("state=done", "state", None), ("limit=0", "limit", 1000),
                                     ("limit=1001", "limit", 1000), ("cursor=x", "cursor", None),
                                     ("queue=a%20b", "queue", 64), ("wait=5", "wait", None),
+                                    ("tag=" + "a" * 65, "tag", 64), ("tag=%0A", "tag", 64),
+                                    ("limit_key=" + "a" * 129, "limit_key", 128),
+                                    ("worker=12", "worker", 16), ("error=a%20b", "error", 64),
+                                    ("created_after=yesterday", "created_after", None),
+                                    ("created_before=2026-11-23", "created_before", None),
+                                    ("dry_run=true", "dry_run", None),
                                     ("colour=red", "colour", None)):
             self.assert_problem(self.get("/v1/jobs?" + query), 400, "bad_query", field, limit)
 
