@@ -57,7 +57,7 @@ static bool find_factor(enum opt_type type, const char *word, uint64_t *ret_fact
     return false;
 }
 
-static bool parse_number(enum opt_type type, const char *text, uint64_t *ret_value)
+bool opt_parse_number(enum opt_type type, const char *text, uint64_t *ret_value)
 {
     uint64_t value, factor;
     char *end;
@@ -76,7 +76,7 @@ static enum opt_outcome set_number(struct opt_run *run, const struct opt *opt, c
 {
     uint64_t value;
 
-    if (parse_number(opt->type, text, &value) && value >= opt->min && value <= opt->max) {
+    if (opt_parse_number(opt->type, text, &value) && value >= opt->min && value <= opt->max) {
         *(uint64_t *)opt_field(run->conf, opt) = value;
         return OPT_GO_ON;
     }
@@ -120,6 +120,17 @@ static enum opt_outcome set_word(struct opt_run *run, const struct opt *opt, con
     return OPT_REFUSED;
 }
 
+static enum opt_outcome add_item(struct opt_run *run, const struct opt *opt, const char *text)
+{
+    struct opt_list *list = opt_field(run->conf, opt);
+
+    assert(opt->max <= OPT_LIST_ITEMS);
+    if (list->count >= opt->max)
+        return refuse(run, "--%s may be given at most %" PRIu64 " times", opt->name, opt->max);
+    list->items[list->count++] = text;
+    return OPT_GO_ON;
+}
+
 static enum opt_outcome set_value(struct opt_run *run, const struct opt *opt, const char *text)
 {
     switch (opt->type) {
@@ -130,6 +141,8 @@ static enum opt_outcome set_value(struct opt_run *run, const struct opt *opt, co
     case OPT_STR:
         *(const char **)opt_field(run->conf, opt) = text;
         return OPT_GO_ON;
+    case OPT_LIST:
+        return add_item(run, opt, text);
     case OPT_U64:
     case OPT_BYTES:
     case OPT_DURATION:

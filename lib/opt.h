@@ -27,6 +27,14 @@ enum opt_type {
                      ms */
     OPT_ENUM,     /* unsigned: the index in `words` */
     OPT_STR,      /* const char *: borrowed from argv, the environment, the table or the file */
+    OPT_LIST,     /* struct opt_list: may be given up to `max` times; each source adds to it */
+};
+
+enum { OPT_LIST_ITEMS = 32 }; /* the most that `max` of an OPT_LIST can be */
+
+struct opt_list {
+    size_t count;
+    const char *items[OPT_LIST_ITEMS]; /* borrowed, as an OPT_STR is */
 };
 
 struct opt {
@@ -36,7 +44,7 @@ struct opt {
     size_t offset;            /* of the field in the conf struct */
     const char *fallback;     /* the default as one would write it; NULL leaves the field alone */
     uint64_t min;             /* U64, BYTES, DURATION */
-    uint64_t max;             /* likewise */
+    uint64_t max;             /* likewise; LIST */
     const char *const *words; /* ENUM: NULL ends them */
     const char *implied;      /* if not NULL, the value is optional (--wait, --wait=5) and this one
                                  is meant when it is left out */
@@ -82,6 +90,9 @@ int opt_start(const struct opt_program *program, int argc, char **argv, void *co
               struct opt_rest *ret_rest) JM_MUST_CHECK;
 
 void opt_done(struct opt_rest *rest);
+
+/* Reads a number as an option of that type (U64, BYTES, DURATION) would, without its bounds. */
+bool opt_parse_number(enum opt_type type, const char *text, uint64_t *ret_value) JM_MUST_CHECK;
 
 void opt_write_help(const struct opt_program *program, struct buf *out);
 

@@ -50,8 +50,8 @@ void opt_format_number(enum opt_type type, uint64_t value, struct buf *out)
 static const char *placeholder(const struct opt *opt)
 {
     static const char *const by_type[] = {
-        [OPT_BOOL] = "yes|no",   [OPT_U64] = "N",     [OPT_BYTES] = "SIZE",
-        [OPT_DURATION] = "TIME", [OPT_ENUM] = "WORD", [OPT_STR] = "TEXT"};
+        [OPT_BOOL] = "yes|no", [OPT_U64] = "N",    [OPT_BYTES] = "SIZE", [OPT_DURATION] = "TIME",
+        [OPT_ENUM] = "WORD",   [OPT_STR] = "TEXT", [OPT_LIST] = "TEXT"};
 
     return opt->value != NULL ? opt->value : by_type[opt->type];
 }
@@ -112,6 +112,8 @@ static void describe(const struct opt *opt, struct buf *out)
         opt_format_number(opt->type, opt->max, out);
         buf_put_str(out, ".");
     }
+    if (opt->type == OPT_LIST)
+        buf_printf(out, " May be given up to %" PRIu64 " times.", opt->max);
     if (opt->fallback != NULL && opt->fallback[0] != '\0' && opt->type != OPT_BOOL)
         buf_printf(out, " Default %s.", opt->fallback);
     if (opt->env != NULL)
@@ -168,18 +170,39 @@ static void write_value(const struct opt *opt, const void *conf, struct buf *out
     case OPT_DURATION:
         opt_format_number(opt->type, *(const uint64_t *)field, out);
         break;
+    case OPT_LIST: /* write_list */
+        break;
     }
+}
+
+static void write_list(const struct opt *opt, const struct opt_list *list, struct buf *out)
+{
+    buf_printf(out, "# %s\n", opt->help);
+    for (size_t i = 0; i < list->count; i++)
+        buf_printf(out, "%s = %s\n", opt->name, list->items[i]);
+    if (list->count == 0)
+        buf_printf(out, "#%s = \n", opt->name);
+    buf_put_u8(out, '\n');
+}
+
+static void write_single(const struct opt *opt, const void *conf, struct buf *out)
+{
+    bool is_unset = opt->type == OPT_STR && *(const char *const *)opt_field(conf, opt) == NULL;
+
+    buf_printf(out, "# %s\n%s%s = ", opt->help, is_unset ? "#" : "", opt->name);
+    if (!is_unset)
+        write_value(opt, conf, out);
+    buf_put_str(out, "\n\n");
 }
 
 void opt_write_config(const struct opt_program *program, const void *conf, struct buf *out)
 {
     for (size_t i = 0; i < program->opt_count; i++) {
         const struct opt *opt = &program->opts[i];
-        bool is_unset = opt->type == OPT_STR && *(const char *const *)opt_field(conf, opt) == NULL;
 
-        buf_printf(out, "# %s\n%s%s = ", opt->help, is_unset ? "#" : "", opt->name);
-        if (!is_unset)
-            write_value(opt, conf, out);
-        buf_put_str(out, "\n\n");
+        if (opt->type == OPT_LIST)
+            write_list(opt, opt_field(conf, opt), out);
+        else
+            write_single(opt, conf, out);
     }
 }

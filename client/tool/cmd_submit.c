@@ -7,20 +7,25 @@
 #include <string.h>
 #include <msgpack/pack.h>
 
-#include "client/tool/cmd_job.h"
 #include "client/tool/cmd_submit.h"
+#include "client/tool/cmd_wait.h"
+#include "client/tool/job_fields.h"
 #include "client/tool/tool.h"
 #include "lib/json.h"
 #include "schema/limits.h"
 
 struct submit_conf {
     struct tool_conf tool;
-    const char *args;
+    struct job_fields fields;
     const char *queue;
-    const char *tag;
+    const char *limit_key;
     const char *key;
-    uint64_t timeout_ms;
-    uint64_t max_attempts;
+    const char *unique;
+    struct opt_list unique_args;
+    const char *unique_while;
+    uint64_t unique_ms;
+    const char *on_conflict;
+    uint64_t grace_ms;
     uint64_t wait_ms;
 };
 
@@ -31,41 +36,31 @@ struct submit_conf {
 
 static const struct opt opts[] = {
     TOOL_OPTS,
-    ROW("args", args, OPT_STR, .value = "JSON", .help = "All arguments at once, as JSON."),
     ROW("queue", queue, OPT_STR, .value = "NAME", .help = "The queue; `default` unless told."),
-    ROW("timeout", timeout_ms, OPT_DURATION, .min = 1, .max = JM_TIMEOUT_LIMIT_MS,
-        .help = "How long one attempt may run."),
-    ROW("max-attempts", max_attempts, OPT_U64, .min = 1, .max = JM_MAX_ATTEMPTS_LIMIT,
-        .help = "How often the job is tried."),
-    ROW("tag", tag, OPT_STR, .value = "TAG", .help = "A tag; may be given up to 16 times."),
+    JOB_FIELDS_OPTS(submit_conf, fields),
+    ROW("grace", grace_ms, OPT_DURATION, .min = 1, .max = JM_GRACE_LIMIT_MS,
+        .help = "How long it has from SIGTERM to SIGKILL."),
+    ROW("limit-key", limit_key, OPT_STR, .value = "KEY",
+        .help = "What the queue's limits for keys count it by, a customer for instance."),
+    ROW("unique", unique, OPT_STR, .value = "KEY", .implied = "",
+        .help = "Not while a job with the same KEY is there, or, without a KEY, with the same "
+                "task, queue and arguments."),
+    ROW("unique-arg", unique_args, OPT_LIST, .max = JM_UNIQUE_ARGS, .value = "NAME",
+        .help = "Only this argument counts for --unique."),
+    ROW("unique-while", unique_while, OPT_STR, .value = "STATE",
+        .help = "What `there` means: `queued`, or `unfinished` (unless told)."),
+    ROW("unique-for", unique_ms, OPT_DURATION, .min = 1, .max = JM_UNIQUE_PERIOD_LIMIT_MS,
+        .help = "Or so long after the other was submitted, whatever became of it."),
+    ROW("on-conflict", on_conflict, OPT_STR, .value = "WORD",
+        .help = "What becomes of a submit that is not unique: `existing` gives the job that is "
+                "there, `reject` refuses, `replace` cancels that job if it does not run."),
     ROW("key", key, OPT_STR, .value = "KEY",
         .help = "An Idempotency-Key: the same submit with the same key is the same job, so that "
                 "it can be repeated safely."),
-    ROW("wait", wait_ms, OPT_DURATION, .implied = CMD_JOB_FOREVER, .max = CMD_JOB_FOREVER_MS,
+    ROW("wait", wait_ms, OPT_DURATION, .implied = CMD_WAIT_FOREVER, .max = CMD_WAIT_FOREVER_MS,
         .help = "Wait for the end of the job and print its result; without a time as long as it "
                 "takes."),
 };
-
-/* --tag may be repeated, and the option table keeps the last one only. Reads argv before its
- * operands are moved. Returns false if there are too many. */
-static bool collect_tags(int argc, char **argv, const char **tags, size_t *ret_count)
-{
-    *ret_count = 0;
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        const char *tag = NULL;
-
-        if (strcmp(argv[i], "--tag") == 0 && i + 1 < argc)
-            tag = argv[++i];
-        else if (strncmp(argv[i], "--tag=", 6) == 0)
-            tag = argv[i] + 6;
-        if (tag == NULL)
-            continue;
-        if (*ret_count == JM_TAGS_PER_JOB)
-            return false;
-        tags[(*ret_count)++] = tag;
-    }
-    return true;
-}
 
 static void put_text(struct buf *out, struct span text)
 {
@@ -111,8 +106,13 @@ static int submit(struct jobmill *mill, const struct submit_conf *conf,
 
     if (error != 0)
         return tool_fail(mill, error);
+    if (jobmill_job_is_existing(job) && !conf->tool.is_json)
+        tool_say(0, "%s was there already and is %s", jobmill_job_id(job),
+                 jobmill_job_state_name(job));
+    if (jobmill_job_replaced(job) != NULL && !conf->tool.is_json)
+        tool_say(0, "%s is cancelled in its favour", jobmill_job_replaced(job));
     if (conf->wait_ms > 0) {
-        exit = cmd_job_await(mill, jobmill_job_id(job), conf->wait_ms, conf->tool.is_json);
+        exit = cmd_wait_for(mill, jobmill_job_id(job), conf->wait_ms, conf->tool.is_json);
         if (exit != TOOL_OK && exit != TOOL_BAD_END && exit != TOOL_UNFINISHED)
             tool_say(exit, "the job was submitted: %s", jobmill_job_id(job));
     } else if (conf->tool.is_json) {
@@ -124,23 +124,69 @@ static int submit(struct jobmill *mill, const struct submit_conf *conf,
     return exit;
 }
 
-static int submit_operands(struct jobmill *mill, const struct submit_conf *conf,
-                           const struct opt_rest *rest, const char *const *tags, size_t tag_count)
-{
-    struct jobmill_submit_options options = {.size = sizeof(options),
-                                             .task = rest->operands[0],
-                                             .args_json = conf->args,
-                                             .queue = conf->queue,
-                                             .timeout_ms = (int64_t)conf->timeout_ms,
-                                             .max_attempts = (unsigned)conf->max_attempts,
-                                             .tags = tags,
-                                             .tag_count = tag_count,
-                                             .idempotency_key = conf->key};
-    struct buf args;
-    int exit = TOOL_OK;
+/* ---- options to what the library takes ---- */
 
-    if (conf->args != NULL && rest->operand_count > 1)
-        return tool_say(TOOL_USAGE, "arguments come as NAME=VALUE or with --args, not both");
+/* Any of its options makes a job unique. */
+static bool read_unique(const struct submit_conf *conf, struct jobmill_unique *ret_unique)
+{
+    bool has_key = conf->unique != NULL && *conf->unique != '\0';
+
+    *ret_unique = (struct jobmill_unique){
+        .size = sizeof(*ret_unique),
+        .key = has_key ? conf->unique : NULL,
+        .args = conf->unique_args.count > 0 ? conf->unique_args.items : NULL,
+        .arg_count = conf->unique_args.count,
+        .while_state =
+            conf->unique_ms > 0 && conf->unique_while == NULL ? "period" : conf->unique_while,
+        .period_ms = (int64_t)conf->unique_ms,
+        .on_conflict = conf->on_conflict,
+    };
+    return conf->unique != NULL || conf->unique_args.count > 0 || conf->unique_while != NULL ||
+           conf->unique_ms > 0 || conf->on_conflict != NULL;
+}
+
+static void set_options(const struct submit_conf *conf, const struct job_fields_parts *parts,
+                        const struct jobmill_unique *unique, struct jobmill_submit_options *options)
+{
+    const struct job_fields *f = &conf->fields;
+
+    *options = (struct jobmill_submit_options){
+        .size = sizeof(*options),
+        .args_json = f->args,
+        .queue = conf->queue,
+        .timeout_ms = (int64_t)f->timeout_ms,
+        .max_attempts = (unsigned)f->max_attempts,
+        .tags = f->tags.items,
+        .tag_count = f->tags.count,
+        .idempotency_key = conf->key,
+        .priority = (unsigned)f->priority,
+        .run_at = f->at != NULL ? parts->run_at : NULL,
+        .delay_ms = (int64_t)f->delay_ms,
+        .expires_at = f->expires != NULL ? parts->expires_at : NULL,
+        .grace_ms = (int64_t)conf->grace_ms,
+        .backoff = f->backoff != NULL ? &parts->backoff : NULL,
+        .limit_key = conf->limit_key,
+        .retain_ms = (int64_t)f->retain_ms,
+        .unique = unique,
+    };
+}
+
+static int submit_operands(struct jobmill *mill, const struct opt_rest *rest, const void *context)
+{
+    const struct submit_conf *conf = context;
+    struct jobmill_submit_options options;
+    struct job_fields_parts parts = {0};
+    struct jobmill_unique unique;
+    bool is_unique = read_unique(conf, &unique);
+    struct buf args;
+    int exit = job_fields_read(&conf->fields, &parts);
+
+    if (exit == TOOL_OK && conf->fields.args != NULL && rest->operand_count > 1)
+        exit = tool_say(TOOL_USAGE, "arguments come as NAME=VALUE or with --args, not both");
+    if (exit != TOOL_OK)
+        return exit;
+    set_options(conf, &parts, is_unique ? &unique : NULL, &options);
+    options.task = rest->operands[0];
     buf_init(&args, SIZE_MAX);
     if (rest->operand_count > 1) {
         exit = put_pairs(&args, rest->operands + 1, rest->operand_count - 1);
@@ -155,21 +201,8 @@ static int submit_operands(struct jobmill *mill, const struct submit_conf *conf,
 
 int cmd_submit_run(int argc, char **argv)
 {
-    const char *tags[JM_TAGS_PER_JOB];
-    struct jobmill *mill = NULL;
+    static const struct tool_syntax syntax = TOOL_SYNTAX(opts, 1, SIZE_MAX);
     struct submit_conf conf = {0};
-    struct opt_rest rest;
-    size_t tag_count;
-    int exit;
 
-    if (!collect_tags(argc, argv, tags, &tag_count))
-        return tool_say(TOOL_USAGE, "a job has at most %d tags", JM_TAGS_PER_JOB);
-    exit = tool_read_options(argc, argv, opts, JM_COUNT_OF(opts), 1, SIZE_MAX, &conf, &rest);
-    if (exit < 0)
-        exit = tool_open(&conf.tool, &mill);
-    if (exit == TOOL_OK && mill != NULL)
-        exit = tool_end(submit_operands(mill, &conf, &rest, tags, tag_count));
-    jobmill_close(mill);
-    opt_done(&rest);
-    return exit;
+    return tool_run(argc, argv, &syntax, &conf, submit_operands);
 }

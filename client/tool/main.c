@@ -5,9 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/tool/cmd_batch.h"
+#include "client/tool/cmd_change.h"
 #include "client/tool/cmd_job.h"
 #include "client/tool/cmd_list.h"
+#include "client/tool/cmd_patch.h"
+#include "client/tool/cmd_queue.h"
 #include "client/tool/cmd_submit.h"
+#include "client/tool/cmd_wait.h"
 #include "client/tool/tool.h"
 #include "client/tool/up.h"
 
@@ -21,19 +26,44 @@ static const struct tool_command commands[] = {
     {"submit", "TASK [NAME=VALUE …] ", "submit a job", cmd_submit_run,
      "Submits a job and prints its id; with --wait, its result. A VALUE that is valid JSON is\n"
      "that, anything else is a string."},
-    {"get", "ID ", "show a job", cmd_job_get, "Shows a job as it is now."},
+    {"batch", "FILE ", "submit many jobs at once", cmd_batch_run,
+     "Submits the jobs that FILE (`-`: stdin) holds, a JSON object a line, as POST /v1/jobs takes\n"
+     "them; `idempotency_key` may be a member. Prints an id for each, as they come, and tells on\n"
+     "stderr which items were refused."},
+    {"get", "ID ", "show a job", cmd_job_get,
+     "Shows a job as it is now, and the attempts that have ended."},
     {"result", "ID ", "print a job's result", cmd_job_result,
      "Prints the result of a job that succeeded, as JSON."},
-    {"wait", "ID ", "wait for a job and print its result", cmd_job_wait,
-     "Waits until a job has finished and prints its result, as `submit --wait` does."},
-    {"cancel", "ID ", "cancel a job", cmd_job_cancel, "Cancels a job that has not finished."},
-    {"delete", "ID ", "delete a finished job", cmd_job_delete,
-     "Deletes a finished job and its result."},
+    {"wait", "ID ", "wait for a job and print its result", cmd_wait_run,
+     "Waits until a job has finished and prints its result, as `submit --wait` does. On a "
+     "terminal\n"
+     "it shows what the job tells of its progress."},
+    {"explain", "ID ", "tell why a job is not running", cmd_job_explain,
+     "Tells in sentences why a job is where it is, and how many go before it."},
+    {"patch", "ID ", "change a job that waits", cmd_patch_run,
+     "Changes a job that does not run, and shows it."},
+    {"retry", "[ID …] ", "try finished jobs again", cmd_change_retry,
+     "Gives finished jobs a new attempt and their budget anew: those with the given ids, or all\n"
+     "that match a filter."},
+    {"cancel", "[ID …] ", "cancel jobs", cmd_change_cancel,
+     "Cancels jobs that have not finished: those with the given ids, or all that match a filter."},
+    {"delete", "[ID …] ", "delete finished jobs", cmd_change_delete,
+     "Deletes finished jobs and their results: those with the given ids, or all that match a\n"
+     "filter."},
     {"jobs", "", "list jobs", cmd_list_jobs, "Lists jobs, newest first."},
     {"queues", "", "list queues", cmd_list_queues, "Lists the queues and what is in them."},
+    {"queue", "NAME ", "show or set a queue's limits", cmd_queue_run,
+     "Shows a queue, after setting what the options say; they outlast a restart. A queue that is\n"
+     "not there is made."},
+    {"pause", "QUEUE … ", "let no job of a queue begin", cmd_queue_pause,
+     "Pauses queues: no job of theirs begins; those that run go on."},
+    {"resume", "QUEUE … ", "let jobs of a queue begin again", cmd_queue_resume,
+     "Ends the pause of queues."},
     {"workers", "", "list worker hosts", cmd_list_workers,
      "Lists the worker hosts and what they run."},
     {"tasks", "", "list tasks", cmd_list_tasks, "Lists the tasks that worker hosts serve."},
+    {"task", "NAME ", "set a task's limits", cmd_queue_task,
+     "Sets a task's limits and defaults, and shows it; they outlast a restart."},
     {"version", "", "print the version", run_version, "Prints the version of this program."},
     {"help", "[COMMAND] ", "explain a command", run_help, "Explains a command."},
     {0},
@@ -45,7 +75,9 @@ static const char exits[] =
     "  1  the job failed, was cancelled or expired; `up`: a part kept dying\n"
     "  2  the command line is wrong\n"
     "  3  the broker cannot be reached; nothing was done\n"
-    "  4  the broker refused (there is no such job, a field is wrong, …) or failed\n"
+    "  4  the broker refused (there is no such job, a field is wrong, …) or failed; of several "
+    "jobs,\n"
+    "     it refused at least one\n"
     "  5  the job had not finished when the time was over\n"
     "  6  sent, but no answer came: it may or may not have been done\n"
     "  7  anything else\n";

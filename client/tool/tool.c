@@ -45,6 +45,22 @@ int tool_open(const struct tool_conf *conf, struct jobmill **ret_mill)
     return tool_say(TOOL_FAILED, "%s", jobmill_error_title(error));
 }
 
+int tool_run(int argc, char **argv, const struct tool_syntax *syntax, void *conf, tool_action act)
+{
+    struct jobmill *mill = NULL;
+    struct opt_rest rest;
+    int exit = tool_read_options(argc, argv, syntax->opts, syntax->opt_count, syntax->min_operands,
+                                 syntax->max_operands, conf, &rest);
+
+    if (exit < 0)
+        exit = tool_open(conf, &mill);
+    if (exit == TOOL_OK && mill != NULL)
+        exit = tool_end(act(mill, &rest, conf));
+    jobmill_close(mill);
+    opt_done(&rest);
+    return exit;
+}
+
 static int exit_for(int error)
 {
     switch (error) {

@@ -63,6 +63,27 @@ int tool_read_options(int argc, char **argv, const struct opt *opts, size_t opt_
                       size_t min_operands, size_t max_operands, void *conf,
                       struct opt_rest *ret_rest) JM_MUST_CHECK;
 
+/* What a command takes: its options, and how many operands. */
+struct tool_syntax {
+    const struct opt *opts;
+    size_t opt_count;
+    size_t min_operands;
+    size_t max_operands;
+};
+
+#define TOOL_SYNTAX(table, min, max)                                             \
+    {                                                                            \
+        .opts = (table), .opt_count = JM_COUNT_OF(table), .min_operands = (min), \
+        .max_operands = (max)                                                    \
+    }
+
+/* What a command does when its options are read. Returns a tool_exit. */
+typedef int (*tool_action)(struct jobmill *mill, const struct opt_rest *rest, const void *conf);
+
+/* A whole command that talks to a broker: reads the options into `conf`, opens the handle, acts,
+ * flushes. Returns the exit code. */
+int tool_run(int argc, char **argv, const struct tool_syntax *syntax, void *conf, tool_action act);
+
 /* Opens the handle without repeats (a broker that isn't there is told at once). Returns TOOL_OK, or
  * the exit code after a sentence on stderr. */
 int tool_open(const struct tool_conf *conf, struct jobmill **ret_mill) JM_MUST_CHECK;

@@ -8,38 +8,14 @@ import pty
 import re
 import select
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 import unittest
 
 import harness
-
-OK, BAD_END, USAGE, UNREACHABLE, REFUSED, UNFINISHED, FATE, FAILED = range(8)
-TOOL = harness.BIN / "jobmill"
-
-
-def environment(url):
-    options = os.environ.get("ASAN_OPTIONS", "")
-    return {**os.environ, "JOBMILL_URL": url, "ASAN_OPTIONS": f"exitcode=99:{options}"}
-
-
-def run_tool(url, *args, deadline_s=60):
-    return subprocess.run([TOOL, *args], env=environment(url), capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL, timeout=deadline_s)
-
-
-class ToolTest(unittest.TestCase):
-    url = None
-
-    def tool(self, *args, status=OK, err=""):
-        """Runs it, checks exit status and stderr (a pattern), and returns stdout."""
-        run = run_tool(self.url, *args)
-        self.assertEqual(run.returncode, status, f"{args}: {run.stdout!r} {run.stderr!r}")
-        self.assertRegex(run.stderr, re.compile(err) if err else r"\A\Z")
-        return run.stdout
+from tool import (BAD_END, FAILED, FATE, OK, REFUSED, TOOL, UNFINISHED, UNREACHABLE, USAGE,
+                  ScriptedBroker, ToolTest, environment, run_tool)
 
 
 class WithBroker(ToolTest):
@@ -88,7 +64,7 @@ class WithBroker(ToolTest):
                           (("submit", "echo", "--args", "{"), "args, at byte 1: .*early"),
                           (("submit", "echo", "--wait=soon"), "--wait: 'soon' is not a time"),
                           (("submit", "echo", "--key", "a b"), "visible ASCII"),
-                          (("submit", "echo", *["--tag=x"] * 17), "at most 16 tags"),
+                          (("submit", "echo", *["--tag=x"] * 17), "at most 16 times"),
                           (("get",), "usage: jobmill get ID"),
                           (("get", "a", "b"), "usage"),
                           (("jobs", "--limit", "0"), "--limit"),
@@ -224,48 +200,6 @@ class Surviving(ToolTest):
             self.assertEqual(waiter.out, "null\n")
 
 
-class ScriptedBroker:
-    """Answers each request with the same bytes, or closes the connection (None)."""
-
-    def __init__(self, answer, content_type="application/json", status=200):
-        self.answer = None if answer is None else (
-            f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\n"
-            f"Content-Length: {len(answer.encode())}\r\nConnection: close\r\n\r\n{answer}").encode()
-        self.requests = []
-
-    def __enter__(self):
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.url = "http://127.0.0.1:%d" % self.socket.getsockname()[1]
-        self.thread = threading.Thread(target=self.serve)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.socket.shutdown(socket.SHUT_RDWR)
-        self.thread.join()
-        self.socket.close()
-
-    def serve(self):
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            with connection:
-                data = b""
-                while b"\r\n\r\n" not in data or not self.is_whole(data):
-                    data += connection.recv(65536)
-                self.requests.append(data)
-                if self.answer is not None:
-                    connection.sendall(self.answer)
-
-    @staticmethod
-    def is_whole(data):
-        head, _, body = data.partition(b"\r\n\r\n")
-        length = re.search(rb"(?i)content-length: *(\d+)", head)
-        return len(body) >= (int(length.group(1)) if length else 0)
-
-
 class WithScript(ToolTest):
     def test_nobody_there_is_3_at_once_with_the_remedy(self):
         self.url = "unix:/nonexistent/socket"
@@ -283,7 +217,7 @@ class WithScript(ToolTest):
     def test_an_answer_of_something_else_is_7(self):
         for answer, kind in (("<html>", "text/html"), ("{", "application/json"),
                              ("[]", "application/json")):
-            with ScriptedBroker(answer, kind) as broker:
+            with ScriptedBroker(answer, content_type=kind) as broker:
                 self.url = broker.url
                 self.tool("get", "x", status=FAILED, err=r"\(bad_answer\)")
                 self.tool("queues", status=FAILED, err="answer")
@@ -299,7 +233,7 @@ class WithScript(ToolTest):
         with ScriptedBroker('{"jobs":[%s],"next_cursor":"%s"}' % (job, evil)) as broker:
             listed = run_tool(broker.url, "jobs")
         problem = '{"code":"c%s","detail":"d%s"}' % (evil, evil)
-        with ScriptedBroker(problem, "application/problem+json", 409) as broker:
+        with ScriptedBroker(problem, content_type="application/problem+json", status=409) as broker:
             refused = run_tool(broker.url, "get", "X")
         self.assertEqual((shown.returncode, waited.returncode, listed.returncode,
                           refused.returncode), (OK, BAD_END, OK, REFUSED))
@@ -315,7 +249,7 @@ class Help(ToolTest):
         out = self.tool("help")
         self.assertEqual(re.findall(r"(?m)^  (\d)  ", out), [str(code) for code in range(8)])
         commands = re.findall(r"(?m)^  ([a-z]+) +\S", out.partition("Commands:")[2])
-        self.assertEqual(len(commands), 13)
+        self.assertEqual(len(commands), 21)
         for command in commands:
             text = self.tool("help", command)
             self.assertIn("Usage: jobmill", text)

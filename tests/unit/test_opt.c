@@ -17,6 +17,7 @@ struct conf {
     unsigned level;
     bool is_test;
     uint64_t wait_ms;
+    struct opt_list tags;
 };
 
 static const char *const levels[] = {"error", "warn", NULL};
@@ -32,6 +33,7 @@ static const struct opt opts[] = {
     {"level", 0, OPT_ENUM, FIELD(level), "warn", .words = levels, .help = "What to tell."},
     {"test", 't', OPT_BOOL, FIELD(is_test), "no", .help = "Test it."},
     {"wait", 0, OPT_DURATION, FIELD(wait_ms), NULL, 0, 60000, .implied = "60", .help = "Wait."},
+    {"tag", 'g', OPT_LIST, FIELD(tags), .max = 2, .help = "A tag."},
 };
 
 static const struct opt_program program = {.name = "prog",
@@ -121,6 +123,35 @@ static void every_form_of_the_command_line_is_read(void **state)
     assert_false(f->conf.is_test);
     assert_int_equal(f->conf.slots, 9);
     assert_int_equal(f->conf.wait_ms, 5000);
+}
+
+static void a_list_takes_each_value_up_to_its_maximum(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(PARSE(f, "--tag", "a", "-gb"), OPT_GO_ON);
+    assert_int_equal(f->conf.tags.count, 2);
+    assert_string_equal(f->conf.tags.items[0], "a");
+    assert_string_equal(f->conf.tags.items[1], "b");
+    f->conf.tags.count = 0;
+    assert_int_equal(PARSE(f, "-ga", "-gb", "-gc"), OPT_REFUSED);
+    assert_string_equal(text_of(f), "--tag may be given at most 2 times");
+}
+
+static void a_number_alone_is_read_as_an_option_would_be(void **state)
+{
+    uint64_t value = 7;
+
+    (void)state;
+    assert_true(opt_parse_number(OPT_DURATION, "1h", &value));
+    assert_int_equal(value, 3600000);
+    assert_true(opt_parse_number(OPT_U64, "12", &value));
+    assert_int_equal(value, 12);
+    assert_false(opt_parse_number(OPT_DURATION, "", &value));
+    assert_false(opt_parse_number(OPT_DURATION, "-1s", &value));
+    assert_false(opt_parse_number(OPT_DURATION, "1 s", &value));
+    assert_false(opt_parse_number(OPT_U64, "1K", &value));
+    assert_int_equal(value, 12);
 }
 
 static void operands_keep_their_order_between_options(void **state)
@@ -213,6 +244,7 @@ static void help_names_every_option(void **state)
         assert_non_null(strstr(text_of(f), opts[i].name));
         assert_non_null(strstr(text_of(f), opts[i].help));
     }
+    assert_non_null(strstr(text_of(f), "A tag. May be given up to 2 times."));
     assert_non_null(strstr(text_of(f), "From 0ms to 1h. Default 30."));
     for (const char *line = text_of(f); *line != '\0'; line += strcspn(line, "\n") + 1)
         assert_true(strcspn(line, "\n") <= 92);
@@ -227,9 +259,9 @@ static void a_dumped_config_reads_back_the_same(void **state)
     FILE *file = fdopen(mkstemp(path), "w");
     struct conf before;
 
-    assert_int_equal(
-        PARSE(f, "-n5", "--grace=1500ms", "-t", "--max-body=3K", "--wait=7", "--dump-config"),
-        OPT_SHOWN);
+    assert_int_equal(PARSE(f, "-n5", "--grace=1500ms", "-t", "--max-body=3K", "--wait=7", "--tag=x",
+                           "--tag=y z", "--dump-config"),
+                     OPT_SHOWN);
     before = f->conf;
     fwrite(f->text.data, 1, f->text.len - 1, file);
     fclose(file);
@@ -241,6 +273,8 @@ static void a_dumped_config_reads_back_the_same(void **state)
     assert_int_equal(f->conf.body_bytes, 3072);
     assert_int_equal(f->conf.wait_ms, 7000);
     assert_true(f->conf.is_test);
+    assert_int_equal(f->conf.tags.count, 2);
+    assert_string_equal(f->conf.tags.items[1], "y z");
     unlink(path);
 }
 
@@ -251,6 +285,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(defaults_are_read_from_the_table),
         TEST(every_form_of_the_command_line_is_read),
+        TEST(a_list_takes_each_value_up_to_its_maximum),
+        TEST(a_number_alone_is_read_as_an_option_would_be),
         TEST(operands_keep_their_order_between_options),
         TEST(a_refusal_names_the_option_and_its_range),
         TEST(an_unknown_option_is_refused_by_name),
