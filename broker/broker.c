@@ -39,13 +39,23 @@ static void on_counts(void *owner, struct span queue, const struct store_counts 
     core_on_counts(&b->core, queue, counts);
 }
 
+static void on_lane(void *owner, const struct store_lane_view *lane)
+{
+    struct broker *b = owner;
+
+    core_on_lane(&b->core, lane);
+}
+
 static void on_writer_closed(void *owner);
 
 static int start_store(struct broker *b)
 {
     struct store_conf conf = {.path = b->conf.db, .clock = clock_real()};
-    struct writer_callbacks callbacks = {
-        .owner = b, .on_fatal = on_fatal, .on_counts = on_counts, .on_closed = on_writer_closed};
+    struct writer_callbacks callbacks = {.owner = b,
+                                         .on_fatal = on_fatal,
+                                         .on_counts = on_counts,
+                                         .on_lane = on_lane,
+                                         .on_closed = on_writer_closed};
     char sentence[256];
     int status = store_open(&conf, &b->store, sentence);
 

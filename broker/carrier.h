@@ -20,8 +20,10 @@
 #include "schema/keys.h"
 
 enum carrier_verb {
-    CARRIER_PUSH,   /* LPUSH key values…            → number: length of the list after it */
-    CARRIER_RECALL, /* LREM key 1 values[0]         → number: how many were removed, 0 or 1 */
+    CARRIER_PUSH,      /* LPUSH key values…            → number: length of the list after it */
+    CARRIER_PUSH_NEXT, /* RPUSH key values…        → likewise; the last value is popped first */
+    CARRIER_DRAW,      /* LPOP key first           → items: up to `first` of the youngest */
+    CARRIER_RECALL,    /* LREM key 1 values[0]         → number: how many were removed, 0 or 1 */
     CARRIER_TAKE, /* RENAMENX key other           → number: 1 taken, 0 `other` exists, -1 no key */
     CARRIER_READ,   /* LRANGE key first last        → items */
     CARRIER_REMOVE, /* UNLINK key                   → number */

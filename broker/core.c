@@ -2,6 +2,7 @@
 
 #include "schema/errors.h"
 #include "schema/id.h"
+#include "schema/limits.h"
 
 uint64_t core_random(struct core *c)
 {
@@ -49,8 +50,7 @@ void core_done(struct core *c)
     queues_done(&c->queues);
 }
 
-/* A queue that is new learns at once who serves it. */
-static struct queue *need_queue(struct core *c, struct span name)
+struct queue *core_need_queue(struct core *c, struct span name)
 {
     struct queue *q = queues_find(&c->queues, name);
 
@@ -77,6 +77,30 @@ static void on_restored_job(void *owner, const struct job_view *job, struct span
         r->status = dispatch_restore(&r->core->dispatch, job, frame);
 }
 
+static void on_restored_lane(void *owner, const struct store_lane_view *lane)
+{
+    struct restore *r = owner;
+
+    core_on_lane(r->core, lane);
+}
+
+static void on_restored_conf(void *owner, bool is_task, struct span name, struct span record)
+{
+    struct restore *r = owner;
+
+    if (r->status == 0)
+        r->status = confs_restore(r->core, is_task, name, record);
+}
+
+static void on_restored_rate(void *owner, struct span queue, const struct store_rate *rate)
+{
+    struct restore *r = owner;
+    struct queue *q = queues_find(&r->core->queues, queue);
+
+    if (q != NULL)
+        dispatch_note_rate(&r->core->dispatch, q, rate);
+}
+
 static void on_restored_counts(void *owner, struct span queue, const struct store_counts *counts)
 {
     struct restore *r = owner;
@@ -94,6 +118,12 @@ int core_start(struct core *c, struct reader *reader)
 
     if (status == 0)
         status = reader_counts(reader, &restore, on_restored_counts);
+    if (status == 0)
+        status = reader_confs(reader, &restore, on_restored_conf);
+    if (status == 0)
+        status = reader_rates(reader, &restore, on_restored_rate);
+    if (status == 0)
+        status = reader_lanes(reader, &restore, on_restored_lane);
     if (status == 0)
         status = reader_dispatched(reader, c->conf.node, &restore, on_restored_job);
     if (status == 0)
@@ -116,11 +146,22 @@ void core_turn(struct core *c)
 void core_on_counts(void *core, struct span queue, const struct store_counts *counts)
 {
     struct core *c = core;
-    struct queue *q = need_queue(c, queue);
+    struct queue *q = core_need_queue(c, queue);
 
     if (q == NULL)
         return;
     q->counts = *counts;
+    dispatch_mark(&c->dispatch, q);
+}
+
+void core_on_lane(void *core, const struct store_lane_view *lane)
+{
+    struct core *c = core;
+    struct queue *q = core_need_queue(c, lane->queue);
+
+    if (q == NULL)
+        return;
+    dispatch_note_lane(&c->dispatch, q, lane);
     dispatch_mark(&c->dispatch, q);
 }
 
@@ -145,6 +186,8 @@ static void on_submitted(struct store_op *op)
     struct core *c = s->core;
     bool is_new = op->status == 0 && !s->op.ret_is_repeat && !s->op.ret_is_existing;
 
+    c->submits--;
+    c->submits_bytes -= op->bytes;
     if (s->op.state == JOB_QUEUED)
         s->queue->submits_queued--;
     else if (s->op.state == JOB_SCHEDULED && is_new)
@@ -180,12 +223,27 @@ static void place(struct core *c, struct core_submit *s)
         s->queue->submits_queued++;
 }
 
+/* As of the last commit, with what is on its way. */
+static bool is_queue_full(const struct queue *q)
+{
+    const int64_t *by_state = q->counts.by_state;
+
+    return q->conf.max_queued > 0 &&
+           (uint64_t)(by_state[JOB_SCHEDULED] + by_state[JOB_QUEUED]) + q->submits_queued >=
+               q->conf.max_queued;
+}
+
 int core_submit(struct core *c, struct core_submit *s)
 {
-    struct queue *q = need_queue(c, s->op.spec.queue);
-    uint64_t id = ids_next(&c->ids);
+    struct queue *q = core_need_queue(c, s->op.spec.queue);
+    uint64_t id;
 
-    if (q == NULL || id == 0)
+    if (q != NULL && is_queue_full(q))
+        return JM_EQUEUEFULL;
+    if (q == NULL || c->submits >= JM_SUBMITS || c->submits_bytes >= JM_SUBMITS_BYTES)
+        return JM_EOVERLOAD;
+    id = ids_next(&c->ids);
+    if (id == 0)
         return JM_EOVERLOAD;
     s->core = c;
     s->queue = q;
@@ -196,6 +254,8 @@ int core_submit(struct core *c, struct core_submit *s)
                                  .wants_sync = true,
                                  .bytes = 256 + s->op.spec.args.len + s->op.spec.options.len};
     list_init(&s->op.op.link);
+    c->submits++;
+    c->submits_bytes += s->op.op.bytes;
     runner_submit(c->seams.runner, &s->op.op);
     return 0;
 }

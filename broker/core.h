@@ -7,6 +7,7 @@
  *
  *     core ─┬─ ids        gives job ids
  *           ├─ queues     name → counts, window, backlog
+ *           ├─ confs      what people have set for queues and tasks
  *           ├─ dispatch   jobs that are out: reserve, push, recall, take from the backlog, put back
  *           ├─ results    takes the results lists and applies them
  *           ├─ hosts      heartbeats, leases, epochs, and the verdict "lost"
@@ -23,6 +24,7 @@
 #include <stdint.h>
 
 #include "broker/carrier.h"
+#include "broker/confs.h"
 #include "broker/dispatch.h"
 #include "broker/hosts.h"
 #include "broker/ids.h"
@@ -59,6 +61,8 @@ struct core {
     struct hosts hosts;
     struct schedule schedule;
     struct waiters waiters;
+    size_t submits; /* on their way to the store */
+    size_t submits_bytes;
     struct reader *reader; /* borrowed; for single, small reads */
     uint64_t random_state;
 };
@@ -85,6 +89,11 @@ uint64_t core_random(struct core *c);
 /* The runner's word about a queue's counts, before the on_done of the operations that changed them.
  */
 void core_on_counts(void *core, struct span queue, const struct store_counts *counts);
+void core_on_lane(void *core, const struct store_lane_view *lane);
+
+/* The queue of that name, made if there is none; NULL above JM_QUEUES or without memory. One that
+ * is new learns at once who serves it. */
+struct queue *core_need_queue(struct core *c, struct span name);
 
 /* ---- submit ---- */
 
@@ -103,8 +112,9 @@ struct core_submit {
 /* After on_done with 0: op.id is the job's id, or, if op.ret_is_repeat, op.ret_existing_id that of
  * the first submit with this key; likewise, if op.ret_is_existing, that of the unique job that is
  * there already, see struct store_submit. Other statuses: JM_EIDEMPOTENCY, JM_EUNIQUE, JM_EFIELD
- * (it expires before it is due), JM_EFULL, JM_ESTORE. Returns 0, or JM_EOVERLOAD (too many queues)
- * or JM_EQUEUEFULL, and on_done is not called. */
+ * (it expires before it is due), JM_EFULL, JM_ESTORE. Returns 0; or JM_EQUEUEFULL (the queue's
+ * max_queued) or JM_EOVERLOAD (too many queues, or more submits under way than JM_SUBMITS or
+ * JM_SUBMITS_BYTES), and on_done is not called. */
 int core_submit(struct core *c, struct core_submit *s) JM_MUST_CHECK;
 
 /* When the job is due, if it had that id: told only from that and from what was asked, so that a

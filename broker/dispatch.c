@@ -27,20 +27,52 @@ enum {
 
 /* ---- the table ---- */
 
-struct dispatch_job *dispatch_job_new(struct dispatch *d, struct queue *q, uint64_t id,
-                                      uint32_t attempt, struct span frame)
+/* What the limits count of a job that holds a place. */
+static void count_in(struct dispatch *d, struct dispatch_job *job)
+{
+    job->queue->unbegun[job->priority]++;
+    d->expiring += job->expires_at_ms != 0;
+    if (job->key != NULL)
+        lanes_key_take(&d->lanes, job->key, 1);
+    if (job->policy != NULL)
+        lanes_policy_take(job->policy, 1);
+}
+
+static void on_room(void *dispatch, struct queue *q)
+{
+    dispatch_mark(dispatch, q);
+}
+
+static void count_out(struct dispatch *d, struct dispatch_job *job)
+{
+    if (!job->has_begun)
+        job->queue->unbegun[job->priority]--;
+    d->expiring -= job->expires_at_ms != 0;
+    if (job->key != NULL)
+        lanes_key_give(&d->lanes, job->key, 1);
+    if (job->policy != NULL)
+        lanes_policy_give(&d->lanes, job->policy, 1, d, on_room);
+}
+
+struct dispatch_job *dispatch_job_new(struct dispatch *d, const struct dispatch_facts *facts,
+                                      struct span frame)
 {
     struct dispatch_job *job = calloc(1, sizeof(*job) + frame.len);
+    struct queue *q = facts->queue;
 
     if (job == NULL)
         return NULL;
-    if (hash_insert(&d->by_id, &job->by_id, hash_of_u64(id)) < 0) {
+    if (hash_insert(&d->by_id, &job->by_id, hash_of_u64(facts->id)) < 0) {
         free(job);
         return NULL;
     }
     job->queue = q;
-    job->id = id;
-    job->attempt = attempt;
+    job->id = facts->id;
+    job->attempt = facts->attempt;
+    job->priority = facts->priority;
+    job->expires_at_ms = facts->expires_at_ms;
+    job->key = facts->key;
+    job->policy = facts->policy;
     job->frame_len = frame.len;
     memcpy(job->frame, frame.data, frame.len);
     list_push_back(&q->jobs, &job->in_queue);
@@ -49,6 +81,7 @@ struct dispatch_job *dispatch_job_new(struct dispatch *d, struct queue *q, uint6
     q->used_bytes += frame.len;
     d->jobs++;
     d->bytes += frame.len;
+    count_in(d, job);
     return job;
 }
 
@@ -64,6 +97,7 @@ void dispatch_job_remove(struct dispatch *d, struct dispatch_job *job)
 {
     struct queue *q = job->queue;
 
+    count_out(d, job);
     hash_remove(&d->by_id, &job->by_id);
     list_remove(&job->in_queue);
     q->window.used--;
@@ -136,6 +170,7 @@ void dispatch_init(struct dispatch *d, struct core *core)
     list_init(&d->short_of_room);
     timer_init(&d->retry, on_retry);
     buf_init(&d->scratch, JM_FRAME_BYTES);
+    lanes_init(&d->lanes);
 }
 
 void dispatch_done(struct dispatch *d)
@@ -145,9 +180,15 @@ void dispatch_done(struct dispatch *d)
         struct queue *q = queues_entry(node);
         struct list *in_queue;
 
-        while ((in_queue = list_pop_front(&q->jobs)) != NULL)
-            dispatch_job_free(LIST_ENTRY(in_queue, struct dispatch_job, in_queue));
+        timer_disarm(&q->tokens);
+        while ((in_queue = list_pop_front(&q->jobs)) != NULL) {
+            struct dispatch_job *job = LIST_ENTRY(in_queue, struct dispatch_job, in_queue);
+
+            count_out(d, job);
+            dispatch_job_free(job);
+        }
     }
+    lanes_done(&d->lanes);
     hash_done(&d->by_id);
     buf_done(&d->scratch);
 }
@@ -207,9 +248,85 @@ bool dispatch_has_backlog(const struct queue *q)
     return q->counts.by_state[JOB_QUEUED] > 0;
 }
 
+/* ---- limits ---- */
+
+static void set_now(struct dispatch *d)
+{
+    d->lanes.now_us = clock_mono_ns(d->core->seams.clock) / 1000;
+}
+
+size_t dispatch_limit_room(struct dispatch *d, struct queue *q)
+{
+    const struct queue_conf *conf = &q->conf;
+    size_t room = SIZE_MAX;
+
+    if (conf->is_paused)
+        return 0;
+    if (conf->concurrency > 0)
+        room = left_of(conf->concurrency, q->window.used + q->taking_jobs);
+    if (conf->rate.limit > 0) {
+        size_t tokens = (size_t)bucket_room(&q->bucket, &conf->rate, d->lanes.now_us);
+
+        room = tokens < room ? tokens : room;
+    }
+    return room;
+}
+
+/* A job that would need a token of a bucket waits for it in the backlog. */
+static bool is_admitted(struct dispatch *d, struct queue *q, const struct dispatch_facts *facts)
+{
+    const struct queue_conf *conf = &q->conf;
+
+    if (conf->is_paused || conf->rate.limit > 0 ||
+        (conf->key_rate.limit > 0 && facts->key->name_len > 0))
+        return false;
+    return dispatch_limit_room(d, q) > 0 && lanes_key_room(facts->key) > 0 &&
+           lanes_policy_room(facts->policy) > 0;
+}
+
+uint32_t dispatch_highest_unbegun(const struct queue *q)
+{
+    uint32_t priority = JM_PRIORITY_MAX;
+
+    while (priority > 0 && q->unbegun[priority] == 0)
+        priority--;
+    return priority;
+}
+
+void dispatch_note_begun(struct dispatch *d, struct dispatch_job *job)
+{
+    if (job->has_begun)
+        return;
+    job->has_begun = true;
+    job->queue->unbegun[job->priority]--;
+    dispatch_mark(d, job->queue); /* something urgent may go now */
+}
+
+void dispatch_note_lane(struct dispatch *d, struct queue *q, const struct store_lane_view *lane)
+{
+    lanes_note(&d->lanes, q, lane);
+}
+
+/* The key of jobs without a limit_key is looked up once. */
+static struct key *key_of(struct dispatch *d, struct queue *q, struct span name)
+{
+    if (name.len > 0)
+        return lanes_key(&d->lanes, q, name);
+    if (q->unkeyed == NULL)
+        q->unkeyed = lanes_key(&d->lanes, q, name);
+    return q->unkeyed;
+}
+
+/* ---- reserving ---- */
+
 struct dispatch_job *dispatch_reserve(struct dispatch *d, struct queue *q, uint64_t id,
                                       const struct job_spec *spec)
 {
+    struct dispatch_facts facts = {.queue = q,
+                                   .id = id,
+                                   .attempt = 1,
+                                   .priority = spec->priority,
+                                   .expires_at_ms = spec->expires_at_ms};
     struct wire_job frame = {.node = d->core->conf.node,
                              .id = id,
                              .attempt = 1,
@@ -222,11 +339,15 @@ struct dispatch_job *dispatch_reserve(struct dispatch *d, struct queue *q, uint6
     if (!can_send(d) || dispatch_has_backlog(q) || q->submits_queued > 0 ||
         dispatch_jobs_room(d, q) == 0 || dispatch_bytes_room(d, q) < spec->args.len)
         return NULL;
+    facts.key = key_of(d, q, spec->limit_key);
+    facts.policy = lanes_policy(&d->lanes, spec->task);
+    if (facts.key == NULL || !is_admitted(d, q, &facts))
+        return NULL;
     buf_clear(&d->scratch);
     wire_encode_job(&d->scratch, &frame);
     if (buf_has_failed(&d->scratch))
         return NULL;
-    return dispatch_job_new(d, q, id, 1, buf_span(&d->scratch)); /* place RESERVED, which is 0 */
+    return dispatch_job_new(d, &facts, buf_span(&d->scratch)); /* place RESERVED, which is 0 */
 }
 
 void dispatch_to_outbox(struct dispatch *d, struct dispatch_job *job)
@@ -237,13 +358,25 @@ void dispatch_to_outbox(struct dispatch *d, struct dispatch_job *job)
         dispatch_job_remove(d, job);
         return;
     }
-    list_push_back(&job->queue->outbox, &job->in_batch);
+    list_push_back(job->is_urgent ? &job->queue->urgent : &job->queue->outbox, &job->in_batch);
     dispatch_mark(d, job->queue);
+}
+
+/* Whether others wait in Redis, all of a lower priority. */
+static bool is_before_others(const struct dispatch_job *job)
+{
+    uint32_t *mine = &job->queue->unbegun[job->priority], highest;
+
+    --*mine;
+    highest = dispatch_highest_unbegun(job->queue);
+    ++*mine;
+    return highest > 0 && highest < job->priority;
 }
 
 void dispatch_commit(struct dispatch *d, struct dispatch_job *job)
 {
     assert(job->place == DISPATCH_RESERVED);
+    job->is_urgent = is_before_others(job);
     dispatch_to_outbox(d, job);
 }
 
@@ -255,16 +388,24 @@ void dispatch_release(struct dispatch *d, struct dispatch_job *job)
 int dispatch_restore(struct dispatch *d, const struct job_view *view, struct span frame)
 {
     struct queue *q = queues_need(&d->core->queues, view->spec.queue);
+    struct dispatch_facts facts = {.queue = q,
+                                   .id = view->id,
+                                   .attempt = view->attempt,
+                                   .priority = view->spec.priority,
+                                   .expires_at_ms = view->spec.expires_at_ms};
     struct dispatch_job *job;
 
     if (q == NULL)
         return JM_ENOMEM;
-    job = dispatch_job_new(d, q, view->id, view->attempt, frame);
+    facts.key = key_of(d, q, view->spec.limit_key);
+    facts.policy = lanes_policy(&d->lanes, view->spec.task);
+    job = dispatch_job_new(d, &facts, frame);
     if (job == NULL)
         return JM_ENOMEM;
     job->place = DISPATCH_OUT;
     job->host = view->host;
-    job->has_begun = view->state == JOB_RUNNING;
+    if (view->state == JOB_RUNNING)
+        dispatch_note_begun(d, job);
     return 0;
 }
 
@@ -272,6 +413,11 @@ void dispatch_on_link(struct dispatch *d, bool is_up)
 {
     d->is_link_up = is_up;
     mark_all(d);
+    if (!is_up)
+        return;
+    LIST_EACH(node, &d->core->queues.all)
+    if (queues_entry(node)->conf.is_paused)
+        dispatch_draw(d, queues_entry(node));
 }
 
 void dispatch_on_end(struct dispatch *d, uint64_t id, uint32_t attempt, uint64_t run_us)
@@ -292,18 +438,30 @@ void dispatch_on_end(struct dispatch *d, uint64_t id, uint32_t attempt, uint64_t
 static void turn_queue(struct dispatch *d, struct queue *q)
 {
     if (!can_send(d)) {
-        if (dispatch_now_ms(d) >= d->returns_refused_until_ms)
+        if (dispatch_now_ms(d) >= d->returns_refused_until_ms) {
+            dispatch_put_back(d, &q->urgent);
             dispatch_put_back(d, &q->outbox);
+        }
+        return;
+    }
+    if (q->conf.is_paused) {
+        dispatch_put_back(d, &q->urgent);
+        dispatch_put_back(d, &q->outbox);
         return;
     }
     dispatch_push_outbox(d, q);
+    lanes_wake_rested(&d->lanes, q, d->lanes.now_us);
     dispatch_take_if_room(d, q);
+    dispatch_watch_tokens(d, q);
 }
 
 void dispatch_turn(struct dispatch *d)
 {
     struct list *node;
 
+    if (list_is_empty(&d->recalled) && list_is_empty(&d->marked))
+        return;
+    set_now(d);
     while ((node = list_pop_front(&d->recalled)) != NULL)
         dispatch_finish_recall(LIST_ENTRY(node, struct dispatch_recall, link));
     while ((node = list_pop_front(&d->marked)) != NULL)

@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "broker/carrier.h"
+#include "broker/lanes.h"
 #include "broker/progress.h"
 #include "broker/queues.h"
 #include "broker/reader.h"
@@ -53,7 +54,12 @@ struct dispatch_job {
     uint32_t attempt;
     enum dispatch_place place;
     bool is_over;
-    uint64_t pushed_ms; /* monotonic; when it went out, or was found at start */
+    bool is_urgent; /* it goes before all that is in the list already */
+    uint32_t priority;
+    int64_t expires_at_ms;      /* wall clock; 0: never */
+    struct key *key;            /* of its limit_key */
+    struct task_policy *policy; /* of its task, if something is set for it */
+    uint64_t pushed_ms;         /* monotonic; when it went out, or was found at start */
 
     /* hosts.c's: the search for what is nowhere (see there) */
     uint64_t host;       /* that named it last, or announced it; 0 is nobody */
@@ -96,6 +102,8 @@ struct dispatch {
     struct timer retry;                /* for these times */
     struct list recalled; /* recalls of jobs that had not gone out: answered next turn */
     struct buf scratch;   /* a frame before its size is known */
+    struct lanes lanes;
+    size_t expiring; /* jobs that have an expires_at_ms */
     struct dispatch_stats stats;
 };
 
@@ -118,6 +126,22 @@ struct dispatch_job *dispatch_find(const struct dispatch *d, uint64_t id);
 
 /* How far the job is, if it is out and that is known. */
 struct progress dispatch_progress(const struct dispatch *d, uint64_t id);
+/* It is known to have begun. */
+void dispatch_note_begun(struct dispatch *d, struct dispatch_job *job);
+
+/* What the store says of a lane's backlog. */
+void dispatch_note_lane(struct dispatch *d, struct queue *q, const struct store_lane_view *lane);
+
+/* At start: how far a bucket is spent. */
+void dispatch_note_rate(struct dispatch *d, struct queue *q, const struct store_rate *rate);
+
+/* What people have set: holds from now on. A queue that is paused now gets back what waits in
+ * Redis. */
+void dispatch_set_queue(struct dispatch *d, struct queue *q, const struct queue_conf *conf);
+void dispatch_set_task(struct dispatch *d, struct task_policy *p, const struct task_conf *conf);
+
+/* The policy of a task, made if there is none; NULL without memory, or above JM_TASKS. */
+struct task_policy *dispatch_need_task(struct dispatch *d, struct span task);
 
 /* Something about the queue changed (backlog, room, link): look at it at the end of this turn. */
 void dispatch_mark(struct dispatch *d, struct queue *q);

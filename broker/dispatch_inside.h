@@ -13,9 +13,20 @@ enum {
 
 /* ---- dispatch.c ---- */
 
+/* What has to be known of a job that gets a place. */
+struct dispatch_facts {
+    struct queue *queue;
+    struct key *key;
+    struct task_policy *policy;
+    uint64_t id;
+    uint32_t attempt;
+    uint32_t priority;
+    int64_t expires_at_ms;
+};
+
 /* Adds a job to the table (place RESERVED) and to its queue's window; NULL without memory. */
-struct dispatch_job *dispatch_job_new(struct dispatch *d, struct queue *q, uint64_t id,
-                                      uint32_t attempt, struct span frame);
+struct dispatch_job *dispatch_job_new(struct dispatch *d, const struct dispatch_facts *facts,
+                                      struct span frame);
 
 /* Gives the place back. The bytes of a job whose push is unanswered belong to the carrier until
  * then; it stays as DISPATCH_GONE, in no table any more, and is freed with the answer. */
@@ -41,9 +52,59 @@ size_t dispatch_bytes_room(const struct dispatch *d, const struct queue *q);
 /* Room has become free: the queues that found none are looked at again. */
 void dispatch_wake_short(struct dispatch *d);
 
+/* The highest priority of a job that is out and not known to have begun; 0: there is none. */
+uint32_t dispatch_highest_unbegun(const struct queue *q);
+
+/* The queue's limits: how many more jobs may go out; SIZE_MAX is any number. */
+size_t dispatch_limit_room(struct dispatch *d, struct queue *q);
+
+/* ---- dispatch_plan.c ---- */
+
+/* Which turns a take brings, and what it holds of their limits until it is over. */
+struct plan_turn {
+    struct key *key;
+    uint32_t priority;
+    uint32_t count; /* jobs */
+};
+
+struct plan_lane {
+    struct task_policy *policy;
+    uint32_t count;
+};
+
+struct plan {
+    struct buf turns;      /* struct store_turn */
+    struct buf lanes;      /* struct store_turn_lane */
+    struct buf held_turns; /* struct plan_turn, one for each turn */
+    struct buf held_lanes; /* struct plan_lane, one for each lane */
+    size_t jobs;           /* of all turns together */
+    bool is_rated;         /* tokens of the queue's own bucket are held */
+};
+
+void dispatch_plan_init(struct plan *p);
+void dispatch_plan_done(struct plan *p);
+
+/* Chooses up to `max_jobs` of what waits in the queue with a priority above `above`, and holds
+ * their places at keys, tasks and buckets. Without memory it chooses less. */
+void dispatch_plan_make(struct dispatch *d, struct queue *q, size_t max_jobs, uint32_t above,
+                        struct plan *p);
+
+/* Gives back what is held; `brought` (one for each turn) jobs have come of it and keep their
+ * tokens. */
+void dispatch_plan_settle(struct dispatch *d, struct queue *q, struct plan *p,
+                          const uint32_t *brought);
+
+/* Sees to it that the queue is looked at when there is a token for what waits for one. */
+void dispatch_watch_tokens(struct dispatch *d, struct queue *q);
+
+/* ---- dispatch_pause.c ---- */
+
+/* Takes the paused queue's jobs back from Redis, as far as no worker has claimed them. */
+void dispatch_draw(struct dispatch *d, struct queue *q);
+
 /* ---- dispatch_push.c ---- */
 
-/* Empties the outbox into pushes; what finds no memory stays. */
+/* Empties the outboxes into pushes; what finds no memory stays. */
 void dispatch_push_outbox(struct dispatch *d, struct queue *q);
 
 /* Gives jobs that are surely not in Redis back to the backlog. */

@@ -123,7 +123,18 @@ static void on_pushed(struct carrier_req *req)
     free(p);
 }
 
-static bool push_some(struct dispatch *d, struct queue *q)
+/* In one command the last value of an urgent push goes first, so they are put in reverse. */
+static void reverse(struct span *values, size_t count)
+{
+    for (size_t i = 0; i < count / 2; i++) {
+        struct span other = values[count - 1 - i];
+
+        values[count - 1 - i] = values[i];
+        values[i] = other;
+    }
+}
+
+static bool push_some(struct dispatch *d, struct queue *q, struct list *outbox)
 {
     struct push *p = calloc(1, sizeof(*p) + BATCH_JOBS * sizeof(struct span));
     size_t bytes = 0;
@@ -131,9 +142,9 @@ static bool push_some(struct dispatch *d, struct queue *q)
     if (p == NULL)
         return false;
     list_init(&p->jobs);
-    while (!list_is_empty(&q->outbox) && p->req.value_count < BATCH_JOBS && bytes < BATCH_BYTES) {
+    while (!list_is_empty(outbox) && p->req.value_count < BATCH_JOBS && bytes < BATCH_BYTES) {
         struct dispatch_job *job =
-            LIST_ENTRY(list_pop_front(&q->outbox), struct dispatch_job, in_batch);
+            LIST_ENTRY(list_pop_front(outbox), struct dispatch_job, in_batch);
 
         job->place = DISPATCH_PUSHING;
         job->pushed_ms = dispatch_now_ms(d);
@@ -143,7 +154,9 @@ static bool push_some(struct dispatch *d, struct queue *q)
     }
     p->dispatch = d;
     p->queue = q;
-    p->req.verb = CARRIER_PUSH;
+    p->req.verb = outbox == &q->urgent ? CARRIER_PUSH_NEXT : CARRIER_PUSH;
+    if (outbox == &q->urgent)
+        reverse(p->values, p->req.value_count);
     memcpy(p->req.key, q->key, sizeof(p->req.key));
     p->req.values = p->values;
     p->req.on_done = on_pushed;
@@ -154,6 +167,8 @@ static bool push_some(struct dispatch *d, struct queue *q)
 
 void dispatch_push_outbox(struct dispatch *d, struct queue *q)
 {
-    while (!list_is_empty(&q->outbox) && push_some(d, q))
+    while (!list_is_empty(&q->outbox) && push_some(d, q, &q->outbox))
+        continue;
+    while (!list_is_empty(&q->urgent) && push_some(d, q, &q->urgent))
         continue;
 }

@@ -45,7 +45,8 @@ static void note_held(struct hosts *hs, struct host *h, const struct wire_held *
         return;
     job->named_poll = hs->poll;
     job->host = h->id;
-    job->has_begun = job->has_begun || held->has_begun;
+    if (held->has_begun)
+        dispatch_note_begun(&hs->core->dispatch, job);
     job->run_ms = held->run_ms;
     progress_keep(&job->progress, held);
     job->left_poll = 0;

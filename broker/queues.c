@@ -15,8 +15,14 @@ void queues_done(struct queues *qs)
 {
     struct list *node;
 
-    while ((node = list_pop_front(&qs->all)) != NULL)
-        free(queues_entry(node));
+    while ((node = list_pop_front(&qs->all)) != NULL) {
+        struct queue *q = queues_entry(node);
+
+        for (size_t i = 0; i < JM_COUNT_OF(q->ready); i++)
+            heap_done(&q->ready[i]);
+        heap_done(&q->resting);
+        free(q);
+    }
     hash_done(&qs->by_name);
 }
 
@@ -46,6 +52,8 @@ static struct queue *queue_new(struct span name)
     window_init(&q->window);
     list_init(&q->jobs);
     list_init(&q->outbox);
+    list_init(&q->urgent);
+    timer_init(&q->tokens, NULL);
     list_init(&q->marked);
     list_init(&q->waiting);
     return q;

@@ -8,11 +8,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/bucket.h"
 #include "broker/carrier.h"
+#include "broker/conf.h"
 #include "broker/store.h"
+#include "broker/timer.h"
 #include "broker/window.h"
 #include "lib/hash.h"
+#include "lib/heap.h"
 #include "lib/list.h"
+
+struct dispatch;
+struct key;
 
 struct queue {
     struct hash_node by_name;
@@ -21,17 +28,31 @@ struct queue {
     char key[KEYS_BYTES]; /* of its list in Redis */
 
     struct store_counts counts; /* as of the last commit */
+    struct queue_conf conf;     /* what people have set */
+    struct queue_conf asked;    /* likewise, of which the commit may be under way */
+
+    /* lanes.c's: what waits */
+    struct heap ready[JM_PRIORITY_MAX + 1]; /* turns that may go, by priority */
+    struct heap resting;                    /* turns whose rate has no token, by time */
+    struct key *unkeyed;                    /* of jobs without a limit_key; NULL before the first */
 
     /* dispatch.c's */
     struct window window;
     size_t used_bytes; /* of the frames that are out */
     uint32_t
-        submits_queued;  /* on their way to the backlog: they count for "is the backlog empty" */
-    struct list jobs;    /* dispatch_job.in_queue: all that are out */
-    struct list outbox;  /* dispatch_job.in_outbox: committed, and pushed at the end of this turn */
-    struct list marked;  /* linked while something may be to do at the end of this turn */
-    struct list waiting; /* dispatch.short_of_room */
-    bool is_taking;      /* a STORE_TAKE is under way */
+        submits_queued; /* on their way to the backlog: they count for "is the backlog empty" */
+    struct list jobs;   /* dispatch_job.in_queue: all that are out */
+    struct list outbox; /* dispatch_job.in_batch: committed, and pushed at the end of this turn */
+    struct list urgent; /* likewise, to go before all that is in the list already */
+    uint32_t unbegun[JM_PRIORITY_MAX + 1]; /* jobs that are out and not known to have begun */
+    struct bucket bucket;                  /* of conf.rate */
+    struct timer tokens;                   /* when there may be one again */
+    struct dispatch *dispatch; /* that the timer marks it at; NULL while nothing is set */
+    struct list marked;        /* linked while something may be to do at the end of this turn */
+    struct list waiting;       /* dispatch.short_of_room */
+    bool is_taking;            /* a STORE_TAKE is under way */
+    size_t taking_jobs;        /* that may bring so many */
+    bool is_drawing;           /* paused, and what waits in Redis is being taken back */
 };
 
 struct queues {

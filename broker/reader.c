@@ -282,6 +282,43 @@ int reader_start(struct reader *r, struct reader_start *ret_start)
     return reader_error(rc);
 }
 
+int reader_lanes(struct reader *r, void *owner, store_lane_cb on_lane)
+{
+    struct store_query q = reader_use(r, SQL_LANES);
+    bool has_row = false;
+    int rc = store_query_next(&q, &has_row);
+
+    while (rc == SQLITE_OK && has_row) {
+        struct store_lane_view lane = {.number = store_query_int(&q)};
+
+        lane.queue = store_query_bytes(&q);
+        lane.task = store_query_bytes(&q);
+        lane.limit_key = store_query_bytes(&q);
+        lane.priority = (uint32_t)store_query_int(&q);
+        lane.queued = (uint64_t)store_query_int(&q);
+        on_lane(owner, &lane);
+        rc = store_query_next(&q, &has_row);
+    }
+    return reader_error(rc);
+}
+
+int reader_rates(struct reader *r, void *owner, reader_rate_cb on_rate)
+{
+    struct store_query q = reader_use(r, SQL_RATES);
+    bool has_row = false;
+    int rc = store_query_next(&q, &has_row);
+
+    while (rc == SQLITE_OK && has_row) {
+        struct span queue = store_query_bytes(&q);
+        struct store_rate rate = {.limit_key = store_query_bytes(&q)};
+
+        rate.full_at_us = store_query_int(&q);
+        on_rate(owner, queue, &rate);
+        rc = store_query_next(&q, &has_row);
+    }
+    return reader_error(rc);
+}
+
 static int walk_confs(struct reader *r, enum reader_sql which, void *owner, reader_conf_cb on_conf)
 {
     struct store_query q = reader_use(r, which);

@@ -85,6 +85,11 @@ struct reader_start {
 };
 int reader_start(struct reader *r, struct reader_start *ret_start) JM_MUST_CHECK;
 
+/* Every lane that has a backlog, and how far the buckets of rates are spent. */
+int reader_lanes(struct reader *r, void *owner, store_lane_cb on_lane) JM_MUST_CHECK;
+typedef void (*reader_rate_cb)(void *owner, struct span queue, const struct store_rate *rate);
+int reader_rates(struct reader *r, void *owner, reader_rate_cb on_rate) JM_MUST_CHECK;
+
 /* Every queue and every task for which something is set. */
 typedef void (*reader_conf_cb)(void *owner, bool is_task, struct span name, struct span record);
 int reader_confs(struct reader *r, void *owner, reader_conf_cb on_conf) JM_MUST_CHECK;

@@ -23,7 +23,8 @@
 /* Walks of reader_find.c: newest first, below ?1 and from ?2 on. One over what was asked gives id,
  * queue, task, options; one over states gives id, state, host and, if it is at hand, queue; the one
  * over a tag gives the id alone. */
-#define WALK_LIVE "SELECT id, state, host, queue FROM live"
+#define WALK_LIVE \
+    "SELECT id, state, host, (SELECT a.queue FROM lanes a WHERE a.lane = live.lane) FROM live"
 #define WALK_ENDS "SELECT id, state, host, NULL FROM ends"
 #define WALK_RANGE " id < ?1 AND id >= ?2"
 #define WALK_ORDER " ORDER BY id DESC"
@@ -66,6 +67,11 @@
     X(SQL_NEXT_EXPIRY, "SELECT expires_at_ms FROM live INDEXED BY live_expiring"             \
                        " WHERE expires_at_ms > 0 AND state IN (1, 2)"                        \
                        " ORDER BY expires_at_ms LIMIT 1")                                    \
+    X(SQL_LANES, "SELECT a.lane, a.queue, a.task, a.limit_key, a.priority, n.queued FROM"    \
+                 " (SELECT lane, count(*) AS queued FROM live INDEXED BY live_backlog"       \
+                 "  WHERE state = 2 GROUP BY lane) n JOIN lanes a ON a.lane = n.lane"        \
+                 " ORDER BY a.lane")                                                         \
+    X(SQL_RATES, "SELECT queue, limit_key, full_at_us FROM rates")                           \
     X(SQL_QUEUE_CONFS, "SELECT queue, conf FROM queue_confs ORDER BY queue")                 \
     X(SQL_TASK_CONFS, "SELECT task, conf FROM task_confs ORDER BY task")                     \
     X(SQL_ATTEMPTS, "SELECT attempt, outcome, host, begun_at_ms, ended_at_ms, run_us, error" \

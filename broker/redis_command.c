@@ -78,6 +78,15 @@ static int send_range(struct redis_command *c, struct redis_link *link, redis_re
                                     REDIS_WORDS("LRANGE", req->key, first, last));
 }
 
+static int send_draw(struct redis_command *c, struct redis_link *link, redis_reply_cb on_reply,
+                     struct carrier_req *req)
+{
+    char count[NUMBER_BYTES];
+
+    snprintf(count, sizeof(count), "%lld", (long long)req->first);
+    return redis_command_send_words(c, link, on_reply, req, REDIS_WORDS("LPOP", req->key, count));
+}
+
 /* Behind a first command that was just taken only memory can be missing; and then the request is
  * half out, with an answer to come that would find it gone. */
 static void send_second(struct redis_command *c, struct redis_link *link, struct carrier_req *req,
@@ -125,6 +134,10 @@ int redis_command_send(struct redis_command *c, struct redis_link *link, struct 
     switch (req->verb) {
     case CARRIER_PUSH:
         return send_with_values(c, link, on_reply, req, REDIS_WORDS("LPUSH", req->key));
+    case CARRIER_PUSH_NEXT:
+        return send_with_values(c, link, on_reply, req, REDIS_WORDS("RPUSH", req->key));
+    case CARRIER_DRAW:
+        return send_draw(c, link, on_reply, req);
     case CARRIER_RECALL:
         return send_with_values(c, link, on_reply, req, REDIS_WORDS("LREM", req->key, "1"));
     case CARRIER_FORGET:

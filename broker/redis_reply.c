@@ -62,6 +62,8 @@ int redis_reply_read(struct redis_items *items, struct carrier_req *req, const r
         return read_array(items, req, reply);
     case REDIS_REPLY_STATUS:
         return 0;
+    case REDIS_REPLY_NIL:
+        return req->verb == CARRIER_DRAW ? 0 : JM_EREFUSED; /* LPOP of a list that is not there */
     case REDIS_REPLY_ERROR:
         req->number = -1;
         if (is_no_key(req, reply))

@@ -49,7 +49,7 @@ static void note_running(struct core *core, const struct store_event *e)
     if (job == NULL || job->attempt != e->event.attempt)
         return;
     job->host = e->event.host;
-    job->has_begun = true;
+    dispatch_note_begun(&core->dispatch, job);
 }
 
 static void follow(struct core *core, const struct store_event *e)

@@ -107,6 +107,62 @@ static int load_counts(struct store *s)
     return rc;
 }
 
+/* Every lane that still has jobs, and what is in it. */
+static int restore_lanes(struct store *s)
+{
+    struct store_query q = store_use(s, SQL_LANES_ALL);
+    bool has_row = false;
+    int rc = store_query_next(&q, &has_row);
+
+    while (rc == SQLITE_OK && has_row) {
+        int64_t number = store_query_int(&q);
+        struct store_queue *queue = store_tally_need(&s->tally, store_query_bytes(&q));
+        struct span task = store_query_bytes(&q);
+        uint32_t priority = (uint32_t)store_query_int(&q);
+        struct span key = store_query_bytes(&q);
+
+        if (queue == NULL ||
+            store_lanes_restore(&s->lanes, number, queue, task, priority, key) == NULL) {
+            store_query_end(&q);
+            return SQLITE_NOMEM;
+        }
+        rc = store_query_next(&q, &has_row);
+    }
+    return rc;
+}
+
+static int count_lanes(struct store *s)
+{
+    struct store_query q = store_use(s, SQL_LIVE_LANES);
+    bool has_row = false;
+    int rc = store_query_next(&q, &has_row);
+
+    while (rc == SQLITE_OK && has_row) {
+        struct store_lane *lane = store_lanes_find(&s->lanes, store_query_int(&q));
+
+        if (lane == NULL) {
+            store_query_end(&q);
+            return SQLITE_CORRUPT;
+        }
+        store_lanes_move(&s->lanes, lane, JOB_NONE, (enum job_state)store_query_int(&q));
+        rc = store_query_next(&q, &has_row);
+    }
+    store_lanes_commit(&s->lanes, clock_wall_ms(s->conf.clock));
+    store_lanes_begin(&s->lanes);
+    return rc;
+}
+
+static int run_statement(struct store *s, enum store_sql which);
+
+static int load_lanes(struct store *s)
+{
+    int rc = run_statement(s, SQL_LANES_CLEAN);
+
+    if (rc == SQLITE_OK)
+        rc = restore_lanes(s);
+    return rc == SQLITE_OK ? count_lanes(s) : rc;
+}
+
 static int open_connections(struct store *s, char ret_sentence[256])
 {
     const char *what = "open";
@@ -126,6 +182,8 @@ static int open_connections(struct store *s, char ret_sentence[256])
         rc = store_db_prepare(s->db, statements, STORE_SQL_COUNT, s->stmts);
     if (rc == SQLITE_OK)
         rc = load_counts(s);
+    if (rc == SQLITE_OK)
+        rc = load_lanes(s);
     db = s->db;
     if (rc == SQLITE_OK) {
         rc = store_db_open(&s->conf, STORE_DB_CHECKPOINT, &s->checkpoint_db);
@@ -157,6 +215,7 @@ int store_open(const struct store_conf *conf, struct store **ret_store, char ret
         return JM_ENOMEM;
     s->lock_fd = -1;
     store_tally_init(&s->tally);
+    store_lanes_init(&s->lanes);
     buf_init(&s->scratch, SCRATCH_BYTES);
     pthread_mutex_init(&s->checkpoint_lock, NULL);
     pthread_mutex_init(&s->error_lock, NULL);
@@ -194,6 +253,7 @@ struct store *store_close(struct store *s)
     (void)sqlite3_close(s->db);
     if (s->lock_fd >= 0)
         (void)close(s->lock_fd);
+    store_lanes_done(&s->lanes);
     store_tally_done(&s->tally);
     buf_done(&s->scratch);
     pthread_mutex_destroy(&s->checkpoint_lock);
@@ -300,6 +360,7 @@ static int refuse(struct store *s, struct list *ops, int rc)
     int error = store_db_error(rc) == JM_EFULL ? JM_EFULL : fail(s, s->db, "a write", rc);
 
     store_tally_rollback(&s->tally);
+    store_lanes_rollback(&s->lanes);
     set_status(ops, error);
     if (sqlite3_get_autocommit(s->db) == 0) {
         rc = run_statement(s, SQL_ROLLBACK);
@@ -319,10 +380,12 @@ int store_run(struct store *s, struct list *ops)
         return JM_ESTORE;
     }
     store_tally_begin(&s->tally);
+    store_lanes_begin(&s->lanes);
     rc = run_transaction(s, ops);
     if (rc != SQLITE_OK)
         return refuse(s, ops, rc);
     store_tally_commit(&s->tally);
+    store_lanes_commit(&s->lanes, clock_wall_ms(s->conf.clock));
     return 0;
 }
 
@@ -333,6 +396,22 @@ void store_changed_counts(struct store *s, void *owner, store_counts_cb on_queue
         struct store_queue *q = LIST_ENTRY(node, struct store_queue, in_touched);
 
         on_queue(owner, store_tally_name(q), &q->now);
+    }
+}
+
+void store_changed_lanes(struct store *s, void *owner, store_lane_cb on_lane)
+{
+    LIST_EACH(node, &s->lanes.touched)
+    {
+        struct store_lane *lane = LIST_ENTRY(node, struct store_lane, in_touched);
+        struct store_lane_view view = {.number = lane->number,
+                                       .queue = store_tally_name(lane->queue),
+                                       .task = store_lane_task(lane),
+                                       .limit_key = store_lane_key(lane),
+                                       .priority = lane->priority,
+                                       .queued = (uint64_t)lane->queued};
+
+        on_lane(owner, &view);
     }
 }
 

@@ -169,21 +169,47 @@ struct store_apply {
 struct store_taken {
     uint64_t id;
     uint32_t attempt;
-    size_t offset; /* of its wire_job frame in `frames` */
+    size_t turn; /* by which it came, and from which of all the lanes */
+    size_t lane;
+    int64_t expires_at_ms; /* 0: never */
+    size_t offset;         /* of its wire_job frame in `frames` */
     size_t len;
 };
 
-/* Takes the next jobs of a queue's backlog (priority, due, id), marks them dispatched and gives
- * their frames. Stops at max_jobs, and behind the job with which max_bytes is reached (so that one
- * job larger than max_bytes still gets through), or before the one for which `frames` has no room
- * (then it is marked failed; JM_ENOMEM if that is the first). */
+/* Up to `max_jobs` of what waits in some lanes together, by (due, id). */
+struct store_turn {
+    size_t first_lane; /* index into the take's lanes */
+    size_t lane_count;
+    size_t max_jobs;
+};
+
+/* One of them, by its number, and how many may come from it at most. */
+struct store_turn_lane {
+    int64_t number;
+    size_t max_jobs;
+};
+
+/* How far a token bucket is spent, to be kept over a restart. */
+struct store_rate {
+    struct span limit_key; /* empty: the queue's own */
+    int64_t full_at_us;    /* wall clock */
+};
+
+/* Takes the turns' jobs out of the backlog, turn by turn, marks them dispatched and gives their
+ * frames. Stops behind the job with which max_bytes is reached (so that one job larger than
+ * max_bytes still gets through), or before the one for which `frames` has no room (then it is
+ * marked failed; JM_ENOMEM if that is the first). */
 struct store_take {
     struct store_op op;
     struct span queue;
     unsigned node; /* written into the frames */
-    size_t max_jobs;
+    const struct store_turn *turns;
+    size_t turn_count;
+    const struct store_turn_lane *lanes;
+    const struct store_rate *rates;
+    size_t rate_count;
     size_t max_bytes;
-    struct store_taken *ret_jobs; /* array of max_jobs, given by the caller */
+    struct store_taken *ret_jobs; /* room for the jobs of all turns, given by the caller */
     size_t ret_count;
     struct buf *frames; /* given by the caller, empty */
 };
@@ -362,6 +388,18 @@ int store_checkpoint(struct store *s, bool wait) JM_MUST_CHECK;
  * each, before the next store_run. */
 typedef void (*store_counts_cb)(void *owner, struct span queue, const struct store_counts *counts);
 void store_changed_counts(struct store *s, void *owner, store_counts_cb on_queue);
+
+/* Likewise every lane whose backlog the last store_run changed. */
+struct store_lane_view {
+    int64_t number;
+    struct span queue;
+    struct span task;
+    struct span limit_key;
+    uint32_t priority;
+    uint64_t queued; /* jobs that wait in it */
+};
+typedef void (*store_lane_cb)(void *owner, const struct store_lane_view *lane);
+void store_changed_lanes(struct store *s, void *owner, store_lane_cb on_lane);
 
 /* The sentence of the last JM_ESTORE, for the log. */
 const char *store_last_error(const struct store *s);

@@ -102,7 +102,7 @@ static int write_move(struct store *s, const struct store_live *live, const stru
     if (rc == SQLITE_OK && sqlite3_changes(s->db) != 1)
         rc = SQLITE_CORRUPT;
     if (rc == SQLITE_OK)
-        store_tally_move(&s->tally, live->queue, live->job.state, v->after.state);
+        store_lane_move(s, live->lane, live->job.state, v->after.state);
     return rc;
 }
 

@@ -5,26 +5,83 @@
 #include "broker/store_inside.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 #include "schema/errors.h"
 
-static int find_next(struct store *s, struct store_take *op, size_t *ret_found)
+/* What a turn collects from its lanes before it takes the first of it. */
+struct next_job {
+    uint64_t id;
+    uint32_t attempt;
+    int64_t due_ms;
+    int64_t expires_at_ms;
+    size_t lane;
+};
+
+static int compare_due(const void *left, const void *right)
+{
+    const struct next_job *a = left, *b = right;
+
+    if (a->due_ms != b->due_ms)
+        return a->due_ms < b->due_ms ? -1 : 1;
+    return a->id < b->id ? -1 : 1;
+}
+
+static int find_in_lane(struct store *s, const struct store_take *op, size_t lane, size_t max_jobs,
+                        struct next_job *ret_jobs, size_t *ret_found)
 {
     struct store_query q = store_use(s, SQL_LIVE_BACKLOG);
-    size_t found = 0;
     bool has_row = false;
     int rc;
 
-    store_query_put_text(&q, op->queue);
-    store_query_put_int(&q, (int64_t)op->max_jobs);
+    store_query_put_int(&q, op->lanes[lane].number);
+    store_query_put_int(&q, (int64_t)max_jobs);
     rc = store_query_next(&q, &has_row);
+    *ret_found = 0;
     while (rc == SQLITE_OK && has_row) {
-        assert(found < op->max_jobs);
-        op->ret_jobs[found].id = (uint64_t)store_query_int(&q);
-        op->ret_jobs[found++].attempt = (uint32_t)store_query_int(&q);
+        struct next_job *job = &ret_jobs[(*ret_found)++];
+
+        assert(*ret_found <= max_jobs);
+        job->id = (uint64_t)store_query_int(&q);
+        job->attempt = (uint32_t)store_query_int(&q);
+        job->due_ms = store_query_int(&q);
+        job->expires_at_ms = store_query_int(&q);
+        job->lane = lane;
         rc = store_query_next(&q, &has_row);
     }
-    *ret_found = found;
+    return rc;
+}
+
+static size_t lesser(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The turn's next jobs, in order, in memory that the caller frees. */
+static int find_next(struct store *s, const struct store_take *op, const struct store_turn *turn,
+                     struct next_job **ret_jobs, size_t *ret_found)
+{
+    struct next_job *jobs;
+    size_t room = 0, count = 0;
+    int rc = SQLITE_OK;
+
+    for (size_t i = 0; i < turn->lane_count; i++)
+        room += lesser(turn->max_jobs, op->lanes[turn->first_lane + i].max_jobs);
+    jobs = calloc(room + 1, sizeof(*jobs));
+    if (jobs == NULL)
+        return SQLITE_NOMEM;
+    for (size_t i = turn->first_lane; rc == SQLITE_OK && i < turn->first_lane + turn->lane_count;
+         i++) {
+        size_t found = 0;
+
+        rc = find_in_lane(s, op, i, lesser(turn->max_jobs, op->lanes[i].max_jobs), jobs + count,
+                          &found);
+        count += found;
+    }
+    if (turn->lane_count > 1)
+        qsort(jobs, count, sizeof(*jobs), compare_due);
+    *ret_jobs = jobs;
+    *ret_found = lesser(count, turn->max_jobs);
     return rc;
 }
 
@@ -52,37 +109,76 @@ static int encode_frame(struct store *s, const struct store_take *op, const stru
     return SQLITE_OK;
 }
 
-static int take_one(struct store *s, struct store_take *op, struct store_queue *queue,
-                    struct store_taken *job)
+/* False in `ret_goes_on` when `frames` has no room: the rest stays in the backlog. */
+static int take_one(struct store *s, struct store_take *op, size_t turn,
+                    const struct next_job *next, bool *ret_goes_on)
 {
-    struct store_live live = {.id = job->id, .queue = queue};
+    struct store_taken *job = &op->ret_jobs[op->ret_count];
+    struct store_live live = {.id = next->id,
+                              .lane = store_lanes_find(&s->lanes, op->lanes[next->lane].number)};
     int rc;
 
-    job->offset = op->frames->len;
+    *job = (struct store_taken){.id = next->id,
+                                .attempt = next->attempt,
+                                .turn = turn,
+                                .lane = next->lane,
+                                .expires_at_ms = next->expires_at_ms,
+                                .offset = op->frames->len};
+    if (live.lane == NULL)
+        return SQLITE_CORRUPT;
     rc = encode_frame(s, op, job);
-    if (rc != SQLITE_OK || buf_has_failed(op->frames))
+    *ret_goes_on = rc == SQLITE_OK && !buf_has_failed(op->frames);
+    if (!*ret_goes_on) {
+        buf_truncate(op->frames, job->offset);
         return rc;
+    }
     job->len = op->frames->len - job->offset;
     live.job.state = JOB_QUEUED;
     live.job.attempt = job->attempt;
+    op->ret_count++;
     return store_live_enter(s, &live, JOB_ON_DISPATCH, JOB_DISPATCHED);
+}
+
+static int take_turn(struct store *s, struct store_take *op, size_t turn, size_t *ret_found,
+                     bool *ret_goes_on)
+{
+    struct next_job *jobs = NULL;
+    size_t found = 0;
+    int rc = find_next(s, op, &op->turns[turn], &jobs, &found);
+
+    for (size_t i = 0; rc == SQLITE_OK && *ret_goes_on && i < found; i++) {
+        rc = take_one(s, op, turn, &jobs[i], ret_goes_on);
+        *ret_goes_on = *ret_goes_on && op->frames->len < op->max_bytes;
+    }
+    free(jobs);
+    *ret_found += found;
+    return rc;
+}
+
+static int put_rates(struct store *s, const struct store_take *op)
+{
+    int rc = SQLITE_OK;
+
+    for (size_t i = 0; rc == SQLITE_OK && i < op->rate_count; i++) {
+        struct store_query q = store_use(s, SQL_RATE_PUT);
+
+        store_query_put_text(&q, op->queue);
+        store_query_put_text(&q, op->rates[i].limit_key);
+        store_query_put_int(&q, op->rates[i].full_at_us);
+        rc = store_query_run(&q);
+    }
+    return rc;
 }
 
 int store_take(struct store *s, struct store_take *op, int *ret_status)
 {
-    struct store_queue *queue = store_tally_need(&s->tally, op->queue);
     size_t found = 0;
-    int rc = queue == NULL ? SQLITE_NOMEM : find_next(s, op, &found);
+    bool goes_on = true;
+    int rc = put_rates(s, op);
 
     op->ret_count = 0;
-    while (rc == SQLITE_OK && op->ret_count < found && op->frames->len < op->max_bytes) {
-        rc = take_one(s, op, queue, &op->ret_jobs[op->ret_count]);
-        if (buf_has_failed(op->frames)) { /* the rest stays in the backlog */
-            buf_truncate(op->frames, op->ret_jobs[op->ret_count].offset);
-            break;
-        }
-        op->ret_count++;
-    }
+    for (size_t i = 0; rc == SQLITE_OK && goes_on && i < op->turn_count; i++)
+        rc = take_turn(s, op, i, &found, &goes_on);
     *ret_status = rc == SQLITE_OK && found > 0 && op->ret_count == 0 ? JM_ENOMEM : 0;
     return rc;
 }

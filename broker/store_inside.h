@@ -11,6 +11,7 @@
  *     store_conf.c     STORE_SET_CONF
  *     store_notes.c    STORE_LEARN, RESERVE_IDS, PROBE
  *     store_tally.c    counts by queue and state
+ *     store_lanes.c    lanes of the backlog
  *     store_db.c, store_migrate.c, store_query.h   SQLite
  *
  * An operation's function checks first and writes then, so that one that fails has written nothing:
@@ -24,6 +25,7 @@
 #include <sqlite3.h>
 
 #include "broker/store.h"
+#include "broker/store_lanes.h"
 #include "broker/store_query.h"
 #include "broker/store_tally.h"
 #include "broker/verdict.h"
@@ -36,23 +38,32 @@
     X(SQL_ROLLBACK, "ROLLBACK")                                                                   \
     X(SQL_JOB_INSERT, "INSERT INTO jobs (id, queue, task, priority, max_attempts, timeout_ms,"    \
                       " grace_ms, options, tags, args) VALUES (?,?,?,?,?,?,?,?,?,?)")             \
+    X(SQL_LANE_INSERT, "INSERT INTO lanes (lane, queue, task, priority, limit_key)"               \
+                       " VALUES (?,?,?,?,?)")                                                     \
+    X(SQL_LANE_DELETE, "DELETE FROM lanes WHERE lane = ?")                                        \
+    X(SQL_LANES_CLEAN, "DELETE FROM lanes WHERE lane NOT IN (SELECT lane FROM live)")             \
+    X(SQL_LANES_ALL, "SELECT lane, queue, task, priority, limit_key FROM lanes")                  \
+    X(SQL_LIVE_LANES, "SELECT lane, state FROM live")                                             \
+    X(SQL_RATE_PUT, "INSERT OR REPLACE INTO rates (queue, limit_key, full_at_us)"                 \
+                    " VALUES (?,?,?)")                                                            \
+    X(SQL_RATES_CLEAN, "DELETE FROM rates WHERE full_at_us < ?")                                  \
     X(SQL_JOB_GET, "SELECT queue, task, timeout_ms, grace_ms, args FROM jobs WHERE id = ?")       \
     X(SQL_JOB_OPTIONS, "SELECT options FROM jobs WHERE id = ?")                                   \
     X(SQL_JOB_DELETE, "DELETE FROM jobs WHERE id = ?")                                            \
     X(SQL_JOB_OF, "SELECT queue, tags FROM jobs WHERE id = ?")                                    \
-    X(SQL_LIVE_INSERT, "INSERT INTO live (id, queue, state, priority, due_ms, attempt,"           \
+    X(SQL_LIVE_INSERT, "INSERT INTO live (id, lane, state, due_ms, attempt,"                      \
                        " max_attempts, failures, crashes, deaths, lost_from, host, begun_at_ms,"  \
-                       " expires_at_ms, retain_ms) VALUES (?,?,?,?,?,1,?,0,0,0,0,0,0,?,?)")       \
-    X(SQL_LIVE_GET, "SELECT queue, state, due_ms, attempt, max_attempts, failures, crashes,"      \
+                       " expires_at_ms, retain_ms) VALUES (?,?,?,?,1,?,0,0,0,0,0,0,?,?)")         \
+    X(SQL_LIVE_GET, "SELECT lane, state, due_ms, attempt, max_attempts, failures, crashes,"       \
                     " deaths, lost_from, host, begun_at_ms, retain_ms FROM live WHERE id = ?")    \
     X(SQL_LIVE_MOVE, "UPDATE live SET state = ?, due_ms = ?, attempt = ?, failures = ?,"          \
                      " crashes = ?, deaths = ?, lost_from = ?, host = ?, begun_at_ms = ?"         \
                      " WHERE id = ? AND state = ? AND attempt = ?")                               \
     X(SQL_LIVE_STATE, "UPDATE live SET state = ? WHERE id = ? AND state = ? AND attempt = ?")     \
     X(SQL_LIVE_DELETE, "DELETE FROM live WHERE id = ? AND state = ? AND attempt = ?")             \
-    X(SQL_LIVE_BACKLOG, "SELECT id, attempt FROM live INDEXED BY live_backlog"                    \
-                        " WHERE state = 2 AND queue = ?"                                          \
-                        " ORDER BY priority DESC, due_ms, id LIMIT ?")                            \
+    X(SQL_LIVE_BACKLOG, "SELECT id, attempt, due_ms, expires_at_ms"                               \
+                        " FROM live INDEXED BY live_backlog"                                      \
+                        " WHERE state = 2 AND lane = ? ORDER BY due_ms, id LIMIT ?")              \
     X(SQL_LIVE_DUE, "SELECT id, due_ms FROM live INDEXED BY live_scheduled WHERE state = 1"       \
                     " ORDER BY due_ms, id LIMIT 1")                                               \
     X(SQL_END_INSERT, "INSERT INTO ends (id, state, attempt, failures, crashes, deaths, due_ms,"  \
@@ -108,6 +119,7 @@ struct store {
     sqlite3 *db;
     sqlite3_stmt *stmts[STORE_SQL_COUNT];
     struct store_tally tally;
+    struct store_lanes lanes;
     struct buf scratch; /* the error map that is being written */
     size_t wal_bytes;
     bool is_broken; /* an error was final; nothing is written any more */
@@ -121,7 +133,7 @@ struct store {
 /* A row of `live`. */
 struct store_live {
     uint64_t id;
-    struct store_queue *queue;
+    struct store_lane *lane;
     struct verdict_job job;
     int64_t due_ms;
     uint64_t host;
@@ -133,6 +145,18 @@ static inline struct store_query store_use(struct store *s, enum store_sql which
 {
     return store_query_of(s->stmts[which]);
 }
+
+/* The lane for a job of that kind, with its row; NULL in ret_lane above JM_LANES. */
+int store_lane_need(struct store *s, struct span queue, struct span task, uint32_t priority,
+                    struct span limit_key, struct store_lane **ret_lane) JM_MUST_CHECK;
+
+/* One job of a lane went from one state to another: for the counts of lane and queue. */
+void store_lane_move(struct store *s, struct store_lane *lane, enum job_state from,
+                     enum job_state to);
+
+/* Removes the rows of up to `max_rows` lanes that have had no job for a minute. */
+int store_lanes_clean(struct store *s, int64_t now_ms, size_t max_rows,
+                      size_t *ret_rows) JM_MUST_CHECK;
 
 /* The row of a live job, if it is one. */
 int store_live_get(struct store *s, uint64_t id, struct store_live *ret_live,

@@ -7,6 +7,81 @@
 
 #include <assert.h>
 
+enum { LANE_IDLE_MS = 60 * 1000 };
+
+static int insert_lane(struct store *s, struct store_lane *lane)
+{
+    struct store_query q = store_use(s, SQL_LANE_INSERT);
+
+    store_query_put_int(&q, lane->number);
+    store_query_put_text(&q, store_tally_name(lane->queue));
+    store_query_put_text(&q, store_lane_task(lane));
+    store_query_put_int(&q, lane->priority);
+    store_query_put_text(&q, store_lane_key(lane));
+    return store_query_run(&q);
+}
+
+/* The row is written by the batch that puts the first job into the lane; a batch that fails takes
+ * it along. So the lane counts as touched from here on. */
+int store_lane_need(struct store *s, struct span queue, struct span task, uint32_t priority,
+                    struct span limit_key, struct store_lane **ret_lane)
+{
+    struct store_queue *q = store_tally_need(&s->tally, queue);
+    struct store_lane *lane;
+    int rc = SQLITE_OK;
+
+    if (q == NULL)
+        return SQLITE_NOMEM;
+    *ret_lane = NULL;
+    lane = store_lanes_need(&s->lanes, q, task, priority, limit_key);
+    if (lane == NULL)
+        return SQLITE_NOMEM;
+    if (!lane->is_stored && s->lanes.by_name.len > JM_LANES) {
+        store_lanes_remove(&s->lanes, lane);
+        return SQLITE_OK;
+    }
+    if (!lane->is_stored) {
+        store_lanes_move(&s->lanes, lane, JOB_NONE, JOB_NONE);
+        rc = insert_lane(s, lane);
+        lane->is_stored = lane->is_stored_by_batch = rc == SQLITE_OK;
+    }
+    *ret_lane = lane;
+    return rc;
+}
+
+void store_lane_move(struct store *s, struct store_lane *lane, enum job_state from,
+                     enum job_state to)
+{
+    store_tally_move(&s->tally, lane->queue, from, to);
+    store_lanes_move(&s->lanes, lane, from, to);
+}
+
+/* From the oldest lane on; whatever is removed here cannot come back by a rollback, since its row
+ * is written again with its next job. */
+int store_lanes_clean(struct store *s, int64_t now_ms, size_t max_rows, size_t *ret_rows)
+{
+    int rc = SQLITE_OK;
+
+    *ret_rows = 0;
+    LIST_EACH_SAFE(node, &s->lanes.all)
+    {
+        struct store_lane *lane = LIST_ENTRY(node, struct store_lane, in_all);
+        struct store_query q = store_use(s, SQL_LANE_DELETE);
+
+        if (rc != SQLITE_OK || *ret_rows >= max_rows)
+            return rc;
+        if (lane->idle_since_ms == 0 || now_ms - lane->idle_since_ms < LANE_IDLE_MS ||
+            lane->live_delta != 0 || lane->is_stored_by_batch)
+            continue;
+        store_query_put_int(&q, lane->number);
+        rc = store_query_run(&q);
+        if (rc == SQLITE_OK)
+            store_lanes_remove(&s->lanes, lane);
+        ++*ret_rows;
+    }
+    return rc;
+}
+
 int store_live_get(struct store *s, uint64_t id, struct store_live *ret_live, bool *ret_found)
 {
     struct store_query q = store_use(s, SQL_LIVE_GET);
@@ -17,7 +92,7 @@ int store_live_get(struct store *s, uint64_t id, struct store_live *ret_live, bo
     if (rc != SQLITE_OK || !*ret_found)
         return rc;
     ret_live->id = id;
-    ret_live->queue = store_tally_need(&s->tally, store_query_bytes(&q));
+    ret_live->lane = store_lanes_find(&s->lanes, store_query_int(&q));
     ret_live->job.state = (enum job_state)store_query_int(&q);
     ret_live->due_ms = store_query_int(&q);
     ret_live->job.attempt = (uint32_t)store_query_int(&q);
@@ -30,7 +105,7 @@ int store_live_get(struct store *s, uint64_t id, struct store_live *ret_live, bo
     ret_live->begun_at_ms = store_query_int(&q);
     ret_live->retain_ms = (uint64_t)store_query_int(&q);
     store_query_end(&q);
-    return ret_live->queue == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    return ret_live->lane == NULL ? SQLITE_CORRUPT : SQLITE_OK;
 }
 
 /* What the WHERE found; another number than one means that the database contradicts itself. */
@@ -54,7 +129,7 @@ int store_live_enter(struct store *s, const struct store_live *live, enum job_ev
     store_query_put_int(&q, live->job.attempt);
     rc = expect_one(s, store_query_run(&q));
     if (rc == SQLITE_OK)
-        store_tally_move(&s->tally, live->queue, live->job.state, to);
+        store_lane_move(s, live->lane, live->job.state, to);
     return rc;
 }
 
@@ -92,7 +167,7 @@ int store_live_end(struct store *s, const struct store_live *live, const struct 
     if (rc == SQLITE_OK)
         rc = insert_end(s, live, end);
     if (rc == SQLITE_OK)
-        store_tally_move(&s->tally, live->queue, live->job.state, end->job.state);
+        store_lane_move(s, live->lane, live->job.state, end->job.state);
     return rc;
 }
 

@@ -23,14 +23,14 @@ static int insert_job(struct store *s, const struct store_submit *op)
     return store_query_run(&q);
 }
 
-static int insert_live(struct store *s, const struct store_submit *op)
+static int insert_live(struct store *s, const struct store_submit *op,
+                       const struct store_lane *lane)
 {
     struct store_query q = store_use(s, SQL_LIVE_INSERT);
 
     store_query_put_int(&q, (int64_t)op->id);
-    store_query_put_text(&q, op->spec.queue);
+    store_query_put_int(&q, lane->number);
     store_query_put_int(&q, op->state);
-    store_query_put_int(&q, op->spec.priority);
     store_query_put_int(&q, op->due_ms);
     store_query_put_int(&q, op->spec.max_attempts);
     store_query_put_int(&q, op->spec.expires_at_ms);
@@ -54,20 +54,26 @@ static int insert_extras(struct store *s, const struct store_submit *op)
 
 static int insert(struct store *s, const struct store_submit *op, int *ret_status)
 {
-    struct store_queue *queue = store_tally_need(&s->tally, op->spec.queue);
-    int rc = queue == NULL ? SQLITE_NOMEM : insert_job(s, op);
+    const struct job_spec *spec = &op->spec;
+    struct store_lane *lane = NULL;
+    int rc = store_lane_need(s, spec->queue, spec->task, spec->priority, spec->limit_key, &lane);
 
+    if (rc == SQLITE_OK && lane == NULL)
+        *ret_status = JM_EOVERLOAD;
+    if (rc != SQLITE_OK || lane == NULL)
+        return rc;
+    rc = insert_job(s, op);
     /* The id is there already: the caller's bug, but no reason to fail its neighbours. */
     if (rc == SQLITE_CONSTRAINT_PRIMARYKEY || rc == SQLITE_CONSTRAINT_ROWID) {
         *ret_status = JM_EINTERNAL;
         return SQLITE_OK;
     }
     if (rc == SQLITE_OK)
-        rc = insert_live(s, op);
+        rc = insert_live(s, op, lane);
     if (rc == SQLITE_OK)
         rc = insert_extras(s, op);
     if (rc == SQLITE_OK)
-        store_tally_move(&s->tally, queue, JOB_NONE, op->state);
+        store_lane_move(s, lane, JOB_NONE, op->state);
     *ret_status = 0;
     return rc;
 }

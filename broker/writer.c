@@ -23,8 +23,9 @@
 
 #include "schema/errors.h"
 
-/* Room for the counts of JM_QUEUES queues, and what of it is kept from batch to batch. */
-enum { COUNTS_BYTES = 1 << 20, COUNTS_KEEP_BYTES = 4 << 10 };
+/* Room for the counts of JM_QUEUES queues and for JM_LANES lanes, and what of it is kept from batch
+ * to batch. */
+enum { COUNTS_BYTES = 1 << 20, COUNTS_KEEP_BYTES = 4 << 10, LANES_BYTES = 128 << 20 };
 
 /* Hands over what was submitted in this turn. */
 static void flush(struct writer *w)
@@ -89,6 +90,30 @@ static void tell_counts(struct writer *w, struct writer_batch *b)
         w->callbacks.on_counts(w->callbacks.owner, name, &row.counts);
         rest.data += sizeof(row) + row.name_len;
         rest.len -= sizeof(row) + row.name_len;
+    }
+}
+
+static struct span take_text(struct span *rest, struct span text)
+{
+    struct span found = span_of(rest->data, text.len);
+
+    rest->data += text.len;
+    rest->len -= text.len;
+    return found;
+}
+
+static void tell_lanes(struct writer *w, struct writer_batch *b)
+{
+    struct span rest = buf_span(&b->lanes);
+
+    while (rest.len > 0) {
+        struct store_lane_view lane;
+
+        memcpy(&lane, take_text(&rest, span_of(rest.data, sizeof(lane))).data, sizeof(lane));
+        lane.queue = take_text(&rest, lane.queue);
+        lane.task = take_text(&rest, lane.task);
+        lane.limit_key = take_text(&rest, lane.limit_key);
+        w->callbacks.on_lane(w->callbacks.owner, &lane);
     }
 }
 
@@ -194,6 +219,7 @@ static struct writer *writer_new(struct store *store, const struct writer_callba
     for (size_t i = 0; i < WRITER_BATCHES; i++) {
         list_init(&w->batches[i].ops);
         buf_init(&w->batches[i].counts, COUNTS_BYTES);
+        buf_init(&w->batches[i].lanes, LANES_BYTES);
         list_push_back(&w->spares, &w->batches[i].link);
     }
     return w;
@@ -201,8 +227,10 @@ static struct writer *writer_new(struct store *store, const struct writer_callba
 
 static struct writer *writer_free(struct writer *w)
 {
-    for (size_t i = 0; i < WRITER_BATCHES; i++)
+    for (size_t i = 0; i < WRITER_BATCHES; i++) {
         buf_done(&w->batches[i].counts);
+        buf_done(&w->batches[i].lanes);
+    }
     uv_cond_destroy(&w->wake);
     uv_cond_destroy(&w->tick);
     uv_mutex_destroy(&w->lock);
@@ -271,8 +299,10 @@ static void give_back_batches(struct writer *w, struct list *batches)
         struct writer_batch *b = LIST_ENTRY(node, struct writer_batch, link);
 
         tell_counts(w, b);
+        tell_lanes(w, b);
         complete(&b->ops);
         buf_shrink(&b->counts, COUNTS_KEEP_BYTES);
+        buf_shrink(&b->lanes, COUNTS_KEEP_BYTES);
         uv_mutex_lock(&w->lock);
         list_push_back(&w->spares, &b->link);
         uv_cond_signal(&w->wake);

@@ -31,12 +31,13 @@ struct writer_stats {
 
 /* Starts the thread (and the one that checkpoints); takes the store, and closes it in writer_close.
  * `on_fatal` is called on the loop thread when the disk failed: the program must end without
- * acknowledging anything more. `on_counts` tells each queue's new counts behind each batch, before
- * the batch's on_done. */
+ * acknowledging anything more. `on_counts` tells each queue's new counts behind each batch, and
+ * `on_lane` each lane's backlog, before the batch's on_done. */
 struct writer_callbacks {
     void *owner;
     void (*on_fatal)(void *owner, const char *sentence);
     store_counts_cb on_counts;
+    store_lane_cb on_lane;
     void (*on_closed)(void *owner);
 };
 int writer_start(uv_loop_t *loop, struct store *store, const struct writer_callbacks *callbacks,

@@ -19,6 +19,7 @@ struct writer_batch {
     struct list link; /* in writer.spares or writer.done, or nowhere while it runs */
     struct list ops;
     struct buf counts; /* a struct writer_count and the name, for each queue that changed */
+    struct buf lanes;  /* a struct store_lane_view and its texts, for each lane that did */
 };
 
 struct writer_count {

@@ -71,6 +71,16 @@ static void keep_counts(void *batch, struct span queue, const struct store_count
     buf_put_span(&b->counts, queue);
 }
 
+static void keep_lane(void *batch, const struct store_lane_view *lane)
+{
+    struct writer_batch *b = batch;
+
+    buf_put(&b->lanes, lane, sizeof(*lane));
+    buf_put_span(&b->lanes, lane->queue);
+    buf_put_span(&b->lanes, lane->task);
+    buf_put_span(&b->lanes, lane->limit_key);
+}
+
 static bool does_any_want_sync(struct writer_batch *b)
 {
     LIST_EACH(node, &b->ops)
@@ -95,6 +105,7 @@ static int run_batch(struct writer *w, struct writer_batch *b)
     if (rc != 0)
         return rc;
     store_changed_counts(w->store, b, keep_counts);
+    store_changed_lanes(w->store, b, keep_lane);
     if (w->unsynced_since_ns == 0)
         w->unsynced_since_ns = begin_ns;
     uv_mutex_lock(&w->lock);
@@ -104,7 +115,7 @@ static int run_batch(struct writer *w, struct writer_batch *b)
     w->has_news = w->stats.wal_bytes >= WAL_WORTH_BYTES;
     uv_cond_signal(&w->tick);
     uv_mutex_unlock(&w->lock);
-    return buf_has_failed(&b->counts) ? JM_ENOMEM : 0;
+    return buf_has_failed(&b->counts) || buf_has_failed(&b->lanes) ? JM_ENOMEM : 0;
 }
 
 /* Everything in the batch comes back with JM_ESTORE: none of it may be acknowledged. */
@@ -113,6 +124,7 @@ static void spoil_batch(struct writer_batch *b)
     LIST_EACH(node, &b->ops)
     LIST_ENTRY(node, struct store_op, link)->status = JM_ESTORE;
     buf_clear(&b->counts);
+    buf_clear(&b->lanes);
 }
 
 static void hand_back(struct writer *w, struct writer_batch *b)

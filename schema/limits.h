@@ -61,6 +61,10 @@ enum {
     JM_QUEUED_LIMIT = 1000000000, /* of max_queued */
     JM_LANES = 250000,            /* lanes (queue, task, priority, limit_key) that have live jobs */
 
+    /* On their way to the disk; whoever comes then is turned away. */
+    JM_SUBMITS = 50000,
+    JM_SUBMITS_BYTES = 128 << 20,
+
     /* Many at once. */
     JM_BATCH_JOBS = 100000, /* in one POST /v1/jobs/batch */
     JM_BULK_JOBS = 10000,   /* changed by one cancel, retry or delete by filter */

@@ -1,6 +1,6 @@
--- The whole life of a job: options, expiry, retention, tags, unique jobs, settings of queues and
--- tasks. Tables whose rows get members before their large values are made anew, since ALTER TABLE
--- could only add them behind.
+-- The whole life of a job: lanes, options, expiry, retention, tags, unique jobs, what people set for
+-- queues and tasks. Tables whose rows get members before their large values are made anew, since
+-- ALTER TABLE could only add them behind.
 
 CREATE TABLE new_jobs (
     id           INTEGER PRIMARY KEY,
@@ -19,11 +19,22 @@ INSERT INTO new_jobs (id, queue, task, priority, max_attempts, timeout_ms, grace
 DROP TABLE jobs;
 ALTER TABLE new_jobs RENAME TO jobs;
 
+-- What waits of one queue, task, priority and limit_key: the backlog is kept by lanes, and the
+-- dispatch chooses between them.
+CREATE TABLE lanes (
+    lane      INTEGER PRIMARY KEY,
+    queue     TEXT    NOT NULL,
+    task      TEXT    NOT NULL,
+    priority  INTEGER NOT NULL,
+    limit_key TEXT    NOT NULL -- empty: none
+) STRICT;
+INSERT INTO lanes (queue, task, priority, limit_key)
+    SELECT DISTINCT l.queue, j.task, l.priority, '' FROM live l JOIN jobs j ON j.id = l.id;
+
 CREATE TABLE new_live (
     id            INTEGER PRIMARY KEY,
-    queue         TEXT    NOT NULL,
+    lane          INTEGER NOT NULL,
     state         INTEGER NOT NULL,
-    priority      INTEGER NOT NULL,
     due_ms        INTEGER NOT NULL,
     attempt       INTEGER NOT NULL,
     max_attempts  INTEGER NOT NULL,
@@ -37,13 +48,17 @@ CREATE TABLE new_live (
     expires_at_ms INTEGER NOT NULL, -- an attempt that has not begun by then does not; 0: never
     retain_ms     INTEGER NOT NULL  -- how long its end is kept; 0: as its queue or the broker says
 ) STRICT;
-INSERT INTO new_live SELECT *, 0, 0 FROM live;
+INSERT INTO new_live
+    SELECT l.id, a.lane, l.state, l.due_ms, l.attempt, l.max_attempts, l.failures, l.crashes,
+           l.deaths, l.lost_from, l.host, l.begun_at_ms, 0, 0
+    FROM live l JOIN jobs j ON j.id = l.id
+    JOIN lanes a ON a.queue = l.queue AND a.task = j.task AND a.priority = l.priority;
 DROP TABLE live;
 ALTER TABLE new_live RENAME TO live;
 
 -- Dispatched or running: the only index on the fast path, and all that a start has to read.
 CREATE INDEX live_out ON live (id) WHERE state IN (3, 4);
-CREATE INDEX live_backlog ON live (queue, priority DESC, due_ms, id) WHERE state = 2;
+CREATE INDEX live_backlog ON live (lane, due_ms, id) WHERE state = 2;
 CREATE INDEX live_scheduled ON live (due_ms, id) WHERE state = 1;
 CREATE INDEX live_expiring ON live (expires_at_ms, id) WHERE expires_at_ms > 0 AND state IN (1, 2);
 
@@ -95,6 +110,14 @@ CREATE INDEX uniques_job ON uniques (id);
 CREATE TABLE queue_confs (
     queue TEXT NOT NULL PRIMARY KEY,
     conf  BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- How far the token buckets of rates are spent: the wall clock time at which each is full again.
+CREATE TABLE rates (
+    queue      TEXT    NOT NULL,
+    limit_key  TEXT    NOT NULL, -- empty: the queue's own
+    full_at_us INTEGER NOT NULL,
+    PRIMARY KEY (queue, limit_key)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE task_confs (

@@ -146,9 +146,14 @@ static void bench_straight(struct bench *b)
 
 static void take_batch(struct bench *b, struct store_taken *taken, struct buf *frames)
 {
+    /* The one lane of this store has the first number. */
+    struct store_turn_lane lane = {.number = 1, .max_jobs = b->batch};
+    struct store_turn turn = {.lane_count = 1, .max_jobs = b->batch};
     struct store_take op = {.op.kind = STORE_TAKE,
                             .queue = span_of_str("default"),
-                            .max_jobs = b->batch,
+                            .turns = &turn,
+                            .turn_count = 1,
+                            .lanes = &lane,
                             .max_bytes = SIZE_MAX,
                             .ret_jobs = taken,
                             .frames = frames};

@@ -57,13 +57,25 @@ static void ring(struct sim *s, void *arg)
     s->redis.carrier.on_wake(s->redis.carrier.owner);
 }
 
-void sim_redis_lpush(struct sim *s, const char *name, struct span value)
+static struct sim_blob *blob_of(struct span value)
 {
     struct sim_blob *blob = malloc(sizeof(*blob) + value.len);
 
     assert(blob != NULL);
     blob->len = value.len;
     memcpy(blob->bytes, value.data, value.len);
+    return blob;
+}
+
+static void rpush(struct sim *s, const char *name, struct span value)
+{
+    list_push_back(&sim_redis_key(s, name)->blobs, &blob_of(value)->link);
+}
+
+void sim_redis_lpush(struct sim *s, const char *name, struct span value)
+{
+    struct sim_blob *blob = blob_of(value);
+
     list_push_front(&sim_redis_key(s, name)->blobs, &blob->link);
     if (s->redis.is_watching && strcmp(name, s->redis.watched) == 0)
         sim_at(s, SIM_MS / 10, ring, NULL);
@@ -158,6 +170,30 @@ static void read_range(struct sim *s, struct carrier_req *req)
     }
 }
 
+static void forget_drawn(struct sim *s)
+{
+    struct list *node;
+
+    while ((node = list_pop_front(&s->redis.drawn)) != NULL)
+        free(LIST_ENTRY(node, struct sim_blob, link));
+}
+
+static void draw(struct sim *s, struct carrier_req *req)
+{
+    struct sim_key *key = sim_redis_key(s, req->key);
+    struct list *node;
+
+    forget_drawn(s);
+    req->item_count = 0;
+    req->items = s->redis.items;
+    while ((int64_t)req->item_count < req->first && (node = list_pop_front(&key->blobs)) != NULL) {
+        struct sim_blob *blob = LIST_ENTRY(node, struct sim_blob, link);
+
+        list_push_back(&s->redis.drawn, node);
+        s->redis.items[req->item_count++] = span_of(blob->bytes, blob->len);
+    }
+}
+
 static void read_beats(struct sim *s, struct carrier_req *req)
 {
     req->item_count = 0;
@@ -196,6 +232,14 @@ static void carry_out(struct sim *s, struct carrier_req *req)
             sim_redis_lpush(s, req->key, req->values[i]);
         req->number = (int64_t)key_len(sim_redis_key(s, req->key));
         break;
+    case CARRIER_PUSH_NEXT:
+        for (size_t i = 0; i < req->value_count; i++)
+            rpush(s, req->key, req->values[i]);
+        req->number = (int64_t)key_len(sim_redis_key(s, req->key));
+        break;
+    case CARRIER_DRAW:
+        draw(s, req);
+        break;
     case CARRIER_RECALL:
         recall(s, req);
         break;
@@ -223,8 +267,8 @@ static void carry_out(struct sim *s, struct carrier_req *req)
 
 static bool is_write(enum carrier_verb verb)
 {
-    return verb == CARRIER_PUSH || verb == CARRIER_TAKE || verb == CARRIER_RECALL ||
-           verb == CARRIER_ORDER;
+    return verb == CARRIER_PUSH || verb == CARRIER_PUSH_NEXT || verb == CARRIER_DRAW ||
+           verb == CARRIER_TAKE || verb == CARRIER_RECALL || verb == CARRIER_ORDER;
 }
 
 /* ---- the link ---- */
@@ -340,6 +384,7 @@ void sim_redis_init(struct sim *s)
     list_init(&s->redis.keys);
     list_init(&s->redis.beats);
     list_init(&s->redis.open);
+    list_init(&s->redis.drawn);
 }
 
 void sim_redis_done(struct sim *s)
@@ -347,6 +392,7 @@ void sim_redis_done(struct sim *s)
     struct list *node;
 
     sim_redis_flush(s);
+    forget_drawn(s);
     while ((node = list_pop_front(&s->redis.keys)) != NULL)
         free(LIST_ENTRY(node, struct sim_key, link));
     free(s->redis.items);

@@ -36,6 +36,13 @@ static void on_counts(void *owner, struct span queue, const struct store_counts 
     core_on_counts(s->core, queue, counts);
 }
 
+static void on_lane(void *owner, const struct store_lane_view *lane)
+{
+    struct sim *s = owner;
+
+    core_on_lane(s->core, lane);
+}
+
 static void give_back(struct list *ops)
 {
     struct list *node;
@@ -56,6 +63,7 @@ static void finish_batch(struct sim *s, void *arg)
     if (!list_is_empty(&b->link)) { /* else the broker crashed, and it was given back then */
         list_remove(&b->link);
         store_changed_counts(s->store, s, on_counts);
+        store_changed_lanes(s->store, s, on_lane);
         give_back(&b->ops);
         s->runner.is_scheduled = false;
         schedule_batch(s);

@@ -122,6 +122,13 @@ static void on_counts(void *owner, struct span queue, const struct store_counts 
     core_on_counts(s->core, queue, counts);
 }
 
+static void on_lane(void *owner, const struct store_lane_view *lane)
+{
+    struct sim *s = owner;
+
+    core_on_lane(s->core, lane);
+}
+
 void sim_broker_start(struct sim *s)
 {
     struct store_conf conf = {.path = s->db, .clock = &s->clock};
@@ -140,6 +147,7 @@ void sim_broker_start(struct sim *s)
         abort();
     }
     store_changed_counts(s->store, s, on_counts);
+    store_changed_lanes(s->store, s, on_lane);
     s->runner.is_dead = false;
     s->redis.is_link_up = false;
     sim_redis_break_link(s); /* it comes up soon */

@@ -63,10 +63,11 @@ struct sim_redis {
     struct sim *sim;
     struct list keys;
     struct list beats;
-    struct list open; /* carrier_req.link: sent, not carried out */
-    bool is_link_up;  /* of the broker */
-    bool is_up;       /* for everybody */
-    bool refuses;     /* writes */
+    struct list drawn; /* blobs that the last answer points into */
+    struct list open;  /* carrier_req.link: sent, not carried out */
+    bool is_link_up;   /* of the broker */
+    bool is_up;        /* for everybody */
+    bool refuses;      /* writes */
     bool is_watching;
     char watched[KEYS_BYTES];
     char epoch[40];

@@ -219,6 +219,30 @@ int reader_counts(struct reader *r, void *owner, store_counts_cb on_queue)
     return 0;
 }
 
+int reader_confs(struct reader *r, void *owner, reader_conf_cb on_conf)
+{
+    (void)r;
+    (void)owner;
+    (void)on_conf;
+    return 0;
+}
+
+int reader_lanes(struct reader *r, void *owner, store_lane_cb on_lane)
+{
+    (void)r;
+    (void)owner;
+    (void)on_lane;
+    return 0;
+}
+
+int reader_rates(struct reader *r, void *owner, reader_rate_cb on_rate)
+{
+    (void)r;
+    (void)owner;
+    (void)on_rate;
+    return 0;
+}
+
 int reader_start(struct reader *r, struct reader_start *ret_start)
 {
     (void)r;

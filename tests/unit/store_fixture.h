@@ -204,20 +204,88 @@ static inline enum store_outcome fixture_lose(struct fixture *f, uint64_t id, ui
     return fixture_apply(f, &event);
 }
 
+enum { FIXTURE_LANES = 32 };
+
+/* What a dispatch knows of a queue's lanes, read behind the store's back: one turn for each
+ * priority, the highest first, of at most `max_jobs` jobs. */
+struct fixture_lanes {
+    struct store_turn turns[FIXTURE_LANES];
+    struct store_turn_lane lanes[FIXTURE_LANES];
+    size_t turn_count;
+};
+
+static inline void fixture_lanes(struct fixture *f, const char *queue, size_t max_jobs,
+                                 struct fixture_lanes *ret_lanes)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    int64_t last = -1;
+    size_t n = 0;
+
+    *ret_lanes = (struct fixture_lanes){.turn_count = 0};
+    assert_int_equal(sqlite3_open_v2(f->path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    assert_int_equal(sqlite3_prepare_v2(db,
+                                        "SELECT lane, priority FROM lanes WHERE queue = ?"
+                                        " ORDER BY priority DESC, lane",
+                                        -1, &stmt, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_bind_text(stmt, 1, queue, -1, SQLITE_STATIC), SQLITE_OK);
+    for (; sqlite3_step(stmt) == SQLITE_ROW; n++) {
+        assert_true(n < FIXTURE_LANES);
+        if (sqlite3_column_int64(stmt, 1) != last)
+            ret_lanes->turns[ret_lanes->turn_count++] =
+                (struct store_turn){.first_lane = n, .max_jobs = max_jobs};
+        last = sqlite3_column_int64(stmt, 1);
+        ret_lanes->turns[ret_lanes->turn_count - 1].lane_count++;
+        ret_lanes->lanes[n] =
+            (struct store_turn_lane){.number = sqlite3_column_int64(stmt, 0), .max_jobs = max_jobs};
+    }
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+}
+
+/* Runs a take of the op's queue with one turn for each priority, of at most `max_jobs` jobs. */
+static inline int fixture_run_take(struct fixture *f, struct store_take *op, size_t max_jobs)
+{
+    struct fixture_lanes lanes;
+    char queue[JM_QUEUE_NAME_BYTES + 1];
+    int status;
+
+    memcpy(queue, op->queue.data, op->queue.len);
+    queue[op->queue.len] = '\0';
+    fixture_lanes(f, queue, max_jobs, &lanes);
+    op->turns = lanes.turns;
+    op->turn_count = lanes.turn_count;
+    op->lanes = lanes.lanes;
+    status = fixture_run(f, &op->op, STORE_TAKE);
+    op->turns = NULL;
+    op->lanes = NULL;
+    return status;
+}
+
 /* Takes one job of the queue, as the dispatch does; 0 if there is none. */
 static inline uint64_t fixture_take(struct fixture *f, const char *queue, uint32_t *ret_attempt)
 {
     struct store_taken taken;
     struct buf frames;
+    struct fixture_lanes lanes;
     struct store_take op = {.queue = span_of_str(queue),
-                            .max_jobs = 1,
+                            .turns = lanes.turns,
+                            .turn_count = 1,
+                            .lanes = lanes.lanes,
                             .max_bytes = 1 << 20,
                             .ret_jobs = &taken,
                             .frames = &frames};
 
-    buf_init(&frames, 2 << 20);
-    assert_int_equal(fixture_run(f, &op.op, STORE_TAKE), 0);
-    buf_done(&frames);
+    fixture_lanes(f, queue, 1, &lanes);
+    op.ret_count = 0;
+    for (size_t i = 0; op.ret_count == 0 && i < lanes.turn_count; i++) {
+        op.turns = &lanes.turns[i];
+        buf_init(&frames, 2 << 20);
+        assert_int_equal(fixture_run(f, &op.op, STORE_TAKE), 0);
+        buf_done(&frames);
+    }
     if (op.ret_count == 0)
         return 0;
     *ret_attempt = taken.attempt;
@@ -264,7 +332,8 @@ static inline int64_t fixture_ask(struct fixture *f, const char *sql)
 static inline void fixture_check_counts(struct fixture *f)
 {
     static const char sql[] =
-        "WITH real (queue, state) AS (SELECT queue, state FROM live UNION ALL"
+        "WITH real (queue, state) AS (SELECT a.queue, l.state FROM live l"
+        "  JOIN lanes a ON a.lane = l.lane UNION ALL"
         "  SELECT j.queue, e.state FROM ends e JOIN jobs j ON j.id = e.id),"
         " kept (queue, state, n) AS ("
         "  SELECT queue, 1, scheduled FROM counts UNION ALL SELECT queue, 2, queued FROM counts"

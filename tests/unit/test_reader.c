@@ -248,14 +248,13 @@ static void a_restored_frame_is_the_one_that_was_sent(void **state)
     struct buf frames;
     struct store_take op = {.queue = span_of_str("solo"),
                             .node = 9,
-                            .max_jobs = 1,
                             .max_bytes = 1 << 20,
                             .ret_jobs = &taken,
                             .frames = &frames};
 
     buf_init(&frames, 1 << 20);
     fixture_submit(f, 7000, "solo", JOB_QUEUED);
-    assert_int_equal(fixture_run(f, &op.op, STORE_TAKE), 0);
+    assert_int_equal(fixture_run_take(f, &op, 1), 0);
     assert_int_equal(op.ret_count, 1);
     assert_int_equal(reader_dispatched(fixture_reader(f), 9, &frames, on_same_frame), 0);
     buf_done(&frames);

@@ -239,7 +239,6 @@ static void a_taken_frame_says_what_the_worker_needs(void **state)
     struct wire_job job;
     struct store_take op = {.queue = span_of_str("q"),
                             .node = 3,
-                            .max_jobs = 4,
                             .max_bytes = 1 << 20,
                             .ret_jobs = taken,
                             .frames = &frames};
@@ -247,7 +246,7 @@ static void a_taken_frame_says_what_the_worker_needs(void **state)
     buf_init(&frames, 1 << 20);
     fixture_submit(f, 1, "q", JOB_QUEUED);
     fixture_submit(f, 2, "q", JOB_QUEUED);
-    assert_int_equal(fixture_run(f, &op.op, STORE_TAKE), 0);
+    assert_int_equal(fixture_run_take(f, &op, 4), 0);
     assert_int_equal(op.ret_count, 2);
     for (size_t i = 0; i < 2; i++) {
         struct span frame = span_of(frames.data + taken[i].offset, taken[i].len);
@@ -272,21 +271,18 @@ static void a_take_ends_behind_the_job_that_reaches_its_bytes(void **state)
     struct fixture *f = *state;
     struct store_taken taken[8];
     struct buf frames;
-    struct store_take op = {.queue = span_of_str("q"),
-                            .max_jobs = 8,
-                            .max_bytes = 1,
-                            .ret_jobs = taken,
-                            .frames = &frames};
+    struct store_take op = {
+        .queue = span_of_str("q"), .max_bytes = 1, .ret_jobs = taken, .frames = &frames};
 
     buf_init(&frames, 1 << 20);
     for (uint64_t id = 1; id <= 4; id++)
         fixture_submit(f, id, "q", JOB_QUEUED);
-    assert_int_equal(fixture_run(f, &op.op, STORE_TAKE), 0);
+    assert_int_equal(fixture_run_take(f, &op, 8), 0);
     assert_int_equal(op.ret_count, 1);
     assert_int_equal(taken[0].len, frames.len);
     op.max_bytes = taken[0].len + 1;
     buf_clear(&frames);
-    assert_int_equal(fixture_run(f, &op.op, STORE_TAKE), 0);
+    assert_int_equal(fixture_run_take(f, &op, 8), 0);
     assert_int_equal(op.ret_count, 2);
     assert_int_equal(fixture_ask(f, "SELECT count(*) FROM live WHERE state = 2"), 1);
     buf_done(&frames);
@@ -298,23 +294,20 @@ static void a_take_without_room_leaves_the_rest_in_the_backlog(void **state)
     struct fixture *f = *state;
     struct store_taken taken[8];
     struct buf frames;
-    struct store_take op = {.queue = span_of_str("q"),
-                            .max_jobs = 8,
-                            .max_bytes = 1 << 20,
-                            .ret_jobs = taken,
-                            .frames = &frames};
+    struct store_take op = {
+        .queue = span_of_str("q"), .max_bytes = 1 << 20, .ret_jobs = taken, .frames = &frames};
 
     buf_init(&frames, 70); /* two frames, and a part of the third */
     fixture_submit(f, 1, "q", JOB_QUEUED);
     fixture_submit(f, 2, "q", JOB_QUEUED);
     fixture_submit(f, 3, "q", JOB_QUEUED);
-    assert_int_equal(fixture_run(f, &op.op, STORE_TAKE), 0);
+    assert_int_equal(fixture_run_take(f, &op, 8), 0);
     assert_int_equal(op.ret_count, 2);
     assert_int_equal(frames.len, taken[1].offset + taken[1].len);
     assert_int_equal(fixture_ask(f, "SELECT count(*) FROM live WHERE state = 3"), op.ret_count);
     buf_done(&frames);
     buf_init(&frames, 4);
-    assert_int_equal(fixture_run(f, &op.op, STORE_TAKE), JM_ENOMEM);
+    assert_int_equal(fixture_run_take(f, &op, 8), JM_ENOMEM);
     assert_int_equal(op.ret_count, 0);
     buf_done(&frames);
     fixture_check_counts(f);

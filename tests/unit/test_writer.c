@@ -47,6 +47,12 @@ static void on_run_counts(void *owner, struct span queue, const struct store_cou
     run->queued_last = counts->by_state[JOB_DISPATCHED];
 }
 
+static void on_run_lane(void *owner, const struct store_lane_view *lane)
+{
+    (void)owner;
+    assert_true(span_is_str(lane->queue, "q"));
+}
+
 static void on_closed(void *owner)
 {
     ((struct run *)owner)->closed++;
@@ -54,8 +60,11 @@ static void on_closed(void *owner)
 
 static void start(struct run *run, struct fixture *f)
 {
-    const struct writer_callbacks callbacks = {
-        .owner = run, .on_fatal = on_fatal, .on_counts = on_run_counts, .on_closed = on_closed};
+    const struct writer_callbacks callbacks = {.owner = run,
+                                               .on_fatal = on_fatal,
+                                               .on_counts = on_run_counts,
+                                               .on_lane = on_run_lane,
+                                               .on_closed = on_closed};
 
     *run = (struct run){.f = f};
     assert_int_equal(uv_loop_init(&run->loop), 0);

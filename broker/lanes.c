@@ -1,0 +1,376 @@
+#include "broker/lanes.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/queues.h"
+
+enum { IDLE_LOOKS = 8 }; /* idle keys that are looked at when one more is made */
+
+/* ---- keys ---- */
+
+static uint64_t hash_of_key(const struct queue *q, struct span name)
+{
+    return hash_of_u64(hash_of_u64((uint64_t)(uintptr_t)q) ^ hash_of_span(name));
+}
+
+static void note_idle(struct lanes *ls, struct key *key)
+{
+    if (key->name_len == 0)
+        return;
+    list_remove(&key->in_idle);
+    if (key->out == 0 && list_is_empty(&key->turns))
+        list_push_back(&ls->idle_keys, &key->in_idle);
+}
+
+/* Those that are kept only for their bucket go when it has come to be full, or is none any more. */
+static void drop_idle(struct lanes *ls)
+{
+    for (int i = 0; i < IDLE_LOOKS; i++) {
+        struct list *node = list_pop_front(&ls->idle_keys);
+        struct key *key;
+
+        if (node == NULL)
+            return;
+        key = LIST_ENTRY(node, struct key, in_idle);
+        if (key->queue->conf.key_rate.limit > 0 && key->bucket.full_at_us > ls->now_us) {
+            list_push_back(&ls->idle_keys, &key->in_idle);
+            continue;
+        }
+        hash_remove(&ls->keys, &key->by_name);
+        free(key);
+    }
+}
+
+static struct key *find_key(const struct lanes *ls, const struct queue *q, struct span name)
+{
+    struct hash_node *node = hash_find(&ls->keys, hash_of_key(q, name));
+
+    for (; node != NULL; node = hash_find_next(node)) {
+        struct key *key = JM_CONTAINER_OF(node, struct key, by_name);
+
+        if (key->queue == q && span_is_equal(lanes_key_name(key), name))
+            return key;
+    }
+    return NULL;
+}
+
+struct key *lanes_key(struct lanes *ls, struct queue *q, struct span name)
+{
+    struct key *key = find_key(ls, q, name);
+
+    if (key != NULL)
+        return key;
+    drop_idle(ls);
+    key = calloc(1, sizeof(*key) + name.len);
+    if (key == NULL)
+        return NULL;
+    if (hash_insert(&ls->keys, &key->by_name, hash_of_key(q, name)) != 0) {
+        free(key);
+        return NULL;
+    }
+    key->queue = q;
+    key->name_len = name.len;
+    if (name.len > 0)
+        memcpy(key->name, name.data, name.len);
+    list_init(&key->turns);
+    list_init(&key->in_idle);
+    if (name.len == 0)
+        list_push_back(&ls->kept_keys, &key->in_idle);
+    note_idle(ls, key);
+    return key;
+}
+
+size_t lanes_key_room(const struct key *key)
+{
+    uint32_t limit = key->queue->conf.key_concurrency;
+
+    if (limit == 0 || key->name_len == 0)
+        return SIZE_MAX;
+    return key->out < limit ? limit - key->out : 0;
+}
+
+/* The turns of a key stand where the number of its jobs that are out puts them. */
+static void reorder(struct lanes *ls, struct key *key)
+{
+    bool has_room = lanes_key_room(key) > 0;
+
+    LIST_EACH(node, &key->turns)
+    {
+        struct turn *turn = LIST_ENTRY(node, struct turn, in_key);
+
+        if (turn->place == TURN_READY)
+            heap_move(&key->queue->ready[turn->priority], &turn->node, key->out, turn->node.order);
+        else if (turn->place == TURN_AT_KEY && has_room)
+            lanes_enter(ls, turn, TURN_READY, 0, NULL);
+    }
+    note_idle(ls, key);
+}
+
+void lanes_key_take(struct lanes *ls, struct key *key, uint32_t count)
+{
+    key->out += count;
+    reorder(ls, key);
+}
+
+void lanes_key_give(struct lanes *ls, struct key *key, uint32_t count)
+{
+    assert(key->out >= count);
+    key->out -= count;
+    reorder(ls, key);
+}
+
+/* ---- turns ---- */
+
+void lanes_enter(struct lanes *ls, struct turn *turn, enum turn_place place, uint64_t until_us,
+                 struct task_policy *at)
+{
+    struct queue *q = turn->key->queue;
+
+    if (turn->place == TURN_READY)
+        heap_remove(&q->ready[turn->priority], &turn->node);
+    else if (turn->place == TURN_AT_RATE)
+        heap_remove(&q->resting, &turn->node);
+    list_remove(&turn->rest);
+    turn->place = place;
+    if (place == TURN_AT_TASK)
+        list_push_back(&at->turns, &turn->rest);
+    if ((place == TURN_READY &&
+         heap_insert(&q->ready[turn->priority], &turn->node, turn->key->out, ++ls->order) != 0) ||
+        (place == TURN_AT_RATE && heap_insert(&q->resting, &turn->node, until_us, 0) != 0))
+        turn->place =
+            TURN_NOWHERE; /* without memory: the next word of one of its lanes tries again */
+}
+
+static struct turn *need_turn(struct lanes *ls, struct key *key, uint32_t priority)
+{
+    struct turn *turn;
+
+    LIST_EACH(node, &key->turns)
+    {
+        turn = LIST_ENTRY(node, struct turn, in_key);
+        if (turn->priority == priority)
+            return turn;
+    }
+    turn = calloc(1, sizeof(*turn));
+    if (turn == NULL)
+        return NULL;
+    turn->key = key;
+    turn->priority = priority;
+    list_init(&turn->rest);
+    list_init(&turn->lanes);
+    list_init(&turn->in_plan);
+    list_push_back(&key->turns, &turn->in_key);
+    note_idle(ls, key);
+    return turn;
+}
+
+static void drop_turn(struct lanes *ls, struct turn *turn)
+{
+    lanes_enter(ls, turn, TURN_NOWHERE, 0, NULL);
+    list_remove(&turn->in_key);
+    note_idle(ls, turn->key);
+    free(turn);
+}
+
+void lanes_wake_queue(struct lanes *ls, struct queue *q)
+{
+    LIST_EACH(node, &ls->all)
+    {
+        struct turn *turn = LIST_ENTRY(node, struct lane, in_all)->turn;
+
+        if (turn->key->queue == q && turn->place != TURN_READY)
+            lanes_enter(ls, turn, TURN_READY, 0, NULL);
+    }
+}
+
+void lanes_wake_rested(struct lanes *ls, struct queue *q, uint64_t now_us)
+{
+    struct heap_node *node;
+
+    while ((node = heap_first(&q->resting)) != NULL && node->rank <= now_us)
+        lanes_enter(ls, JM_CONTAINER_OF(node, struct turn, node), TURN_READY, 0, NULL);
+}
+
+/* ---- lanes ---- */
+
+static struct lane *find_lane(const struct lanes *ls, int64_t number)
+{
+    struct hash_node *node = hash_find(&ls->by_number, hash_of_u64((uint64_t)number));
+
+    for (; node != NULL; node = hash_find_next(node)) {
+        struct lane *lane = JM_CONTAINER_OF(node, struct lane, by_number);
+
+        if (lane->number == number)
+            return lane;
+    }
+    return NULL;
+}
+
+static void drop_lane(struct lanes *ls, struct lane *lane)
+{
+    struct turn *turn = lane->turn;
+
+    hash_remove(&ls->by_number, &lane->by_number);
+    list_remove(&lane->in_all);
+    list_remove(&lane->in_turn);
+    turn->queued -= lane->queued;
+    free(lane);
+    if (list_is_empty(&turn->lanes))
+        drop_turn(ls, turn);
+}
+
+static struct lane *add_lane(struct lanes *ls, struct queue *q, const struct store_lane_view *view)
+{
+    struct key *key = lanes_key(ls, q, view->limit_key);
+    struct turn *turn = key != NULL ? need_turn(ls, key, view->priority) : NULL;
+    struct lane *lane = turn != NULL ? calloc(1, sizeof(*lane) + view->task.len) : NULL;
+
+    if (lane != NULL &&
+        hash_insert(&ls->by_number, &lane->by_number, hash_of_u64((uint64_t)view->number)) != 0) {
+        free(lane);
+        lane = NULL;
+    }
+    if (lane == NULL) {
+        if (turn != NULL && list_is_empty(&turn->lanes))
+            drop_turn(ls, turn);
+        return NULL;
+    }
+    lane->number = view->number;
+    lane->turn = turn;
+    lane->policy = lanes_policy(ls, view->task);
+    lane->task_len = view->task.len;
+    memcpy(lane->task, view->task.data, view->task.len);
+    list_push_back(&ls->all, &lane->in_all);
+    list_push_back(&turn->lanes, &lane->in_turn);
+    return lane;
+}
+
+void lanes_note(struct lanes *ls, struct queue *q, const struct store_lane_view *view)
+{
+    struct lane *lane = find_lane(ls, view->number);
+
+    if (view->queued == 0) {
+        if (lane != NULL)
+            drop_lane(ls, lane);
+        return;
+    }
+    if (lane == NULL)
+        lane = add_lane(ls, q, view);
+    if (lane == NULL)
+        return;
+    lane->turn->queued += view->queued - lane->queued;
+    lane->queued = view->queued;
+    /* A lane that is new to its turn may be of a task that has room. */
+    if (lane->turn->place == TURN_NOWHERE || lane->turn->place == TURN_AT_TASK)
+        lanes_enter(ls, lane->turn, TURN_READY, 0, NULL);
+}
+
+/* ---- tasks ---- */
+
+struct task_policy *lanes_policy(const struct lanes *ls, struct span task)
+{
+    struct hash_node *node = hash_find(&ls->policies, hash_of_span(task));
+
+    for (; node != NULL; node = hash_find_next(node)) {
+        struct task_policy *p = JM_CONTAINER_OF(node, struct task_policy, by_name);
+
+        if (span_is_equal(span_of(p->name, p->name_len), task))
+            return p;
+    }
+    return NULL;
+}
+
+struct task_policy *lanes_need_policy(struct lanes *ls, struct span task)
+{
+    struct task_policy *p = lanes_policy(ls, task);
+
+    if (p != NULL || ls->policies.len >= JM_TASKS)
+        return p;
+    p = calloc(1, sizeof(*p) + task.len);
+    if (p == NULL || hash_insert(&ls->policies, &p->by_name, hash_of_span(task)) != 0) {
+        free(p);
+        return NULL;
+    }
+    p->name_len = task.len;
+    memcpy(p->name, task.data, task.len);
+    list_init(&p->turns);
+    list_push_back(&ls->all_policies, &p->in_all);
+    LIST_EACH(node, &ls->all)
+    {
+        struct lane *lane = LIST_ENTRY(node, struct lane, in_all);
+
+        if (span_is_equal(span_of(lane->task, lane->task_len), task))
+            lane->policy = p;
+    }
+    return p;
+}
+
+size_t lanes_policy_room(const struct task_policy *p)
+{
+    if (p == NULL || p->conf.concurrency == 0)
+        return SIZE_MAX;
+    return p->out < p->conf.concurrency ? p->conf.concurrency - p->out : 0;
+}
+
+void lanes_policy_take(struct task_policy *p, uint32_t count)
+{
+    p->out += count;
+}
+
+void lanes_policy_give(struct lanes *ls, struct task_policy *p, uint32_t count, void *owner,
+                       void (*mark)(void *owner, struct queue *q))
+{
+    size_t room;
+
+    assert(p->out >= count);
+    p->out -= count;
+    room = lanes_policy_room(p);
+    while (room > 0 && !list_is_empty(&p->turns)) {
+        struct turn *turn = LIST_ENTRY(p->turns.next, struct turn, rest);
+
+        mark(owner, turn->key->queue);
+        lanes_enter(ls, turn, TURN_READY, 0, NULL);
+        room--;
+    }
+}
+
+/* ---- all ---- */
+
+void lanes_init(struct lanes *ls)
+{
+    *ls = (struct lanes){.order = 0};
+    list_init(&ls->all);
+    list_init(&ls->idle_keys);
+    list_init(&ls->kept_keys);
+    list_init(&ls->all_policies);
+}
+
+static void free_keys(struct lanes *ls, struct list *keys)
+{
+    struct list *node;
+
+    while ((node = list_pop_front(keys)) != NULL) {
+        struct key *key = LIST_ENTRY(node, struct key, in_idle);
+
+        hash_remove(&ls->keys, &key->by_name);
+        free(key);
+    }
+}
+
+/* Keys go once nothing waits of them: the jobs that are out are gone already. */
+void lanes_done(struct lanes *ls)
+{
+    struct list *node;
+
+    while (!list_is_empty(&ls->all))
+        drop_lane(ls, LIST_ENTRY(ls->all.next, struct lane, in_all));
+    free_keys(ls, &ls->idle_keys);
+    free_keys(ls, &ls->kept_keys);
+    while ((node = list_pop_front(&ls->all_policies)) != NULL)
+        free(LIST_ENTRY(node, struct task_policy, in_all));
+    hash_done(&ls->by_number);
+    hash_done(&ls->keys);
+    hash_done(&ls->policies);
+}
