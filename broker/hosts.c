@@ -96,6 +96,26 @@ uint32_t hosts_slots(const struct hosts *hs, struct span queue)
     return slots;
 }
 
+static bool host_serves_task(const struct host *h, struct span task)
+{
+    struct mp_cursor c;
+    struct wire_task said;
+
+    wire_open_list(h->beat.tasks, &c);
+    while (wire_next_task(&c, &said))
+        if (span_is_equal(said.name, task))
+            return true;
+    return false;
+}
+
+bool hosts_serve_task(const struct hosts *hs, struct span task)
+{
+    LIST_EACH(node, &hs->all)
+    if (host_serves_task(hosts_entry(node), task))
+        return true;
+    return false;
+}
+
 /* ---- orders ---- */
 
 struct order {

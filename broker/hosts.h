@@ -98,6 +98,9 @@ uint64_t hosts_silent_ms(const struct hosts *hs, const struct host *h);
 /* Slots of the hosts that serve `queue`. */
 uint32_t hosts_slots(const struct hosts *hs, struct span queue);
 
+/* Whether a host serves `task`. */
+bool hosts_serve_task(const struct hosts *hs, struct span task);
+
 /* Orders `host` (0: every host) to kill that attempt. Repeated at each poll while a beat names a
  * job that is_over. */
 void hosts_order_kill(struct hosts *hs, uint64_t host, uint64_t id, uint32_t attempt);

@@ -43,7 +43,7 @@ static void drop_idle(struct lanes *ls)
     }
 }
 
-static struct key *find_key(const struct lanes *ls, const struct queue *q, struct span name)
+struct key *lanes_find_key(const struct lanes *ls, const struct queue *q, struct span name)
 {
     struct hash_node *node = hash_find(&ls->keys, hash_of_key(q, name));
 
@@ -58,7 +58,7 @@ static struct key *find_key(const struct lanes *ls, const struct queue *q, struc
 
 struct key *lanes_key(struct lanes *ls, struct queue *q, struct span name)
 {
-    struct key *key = find_key(ls, q, name);
+    struct key *key = lanes_find_key(ls, q, name);
 
     if (key != NULL)
         return key;

@@ -102,6 +102,9 @@ void lanes_note(struct lanes *ls, struct queue *q, const struct store_lane_view 
 /* The key of that name in the queue, made if there is none; NULL without memory. */
 struct key *lanes_key(struct lanes *ls, struct queue *q, struct span name);
 
+/* The key, or NULL. */
+struct key *lanes_find_key(const struct lanes *ls, const struct queue *q, struct span name);
+
 /* One job more, or less, of the key holds a place. */
 void lanes_key_take(struct lanes *ls, struct key *key, uint32_t count);
 void lanes_key_give(struct lanes *ls, struct key *key, uint32_t count);
