@@ -10,8 +10,8 @@
 
 static const struct shape jobs_shape = {
     "jobs",
-    {"ID", "STATE", "TASK", "QUEUE", ">TRY", ">RAN", "CREATED", NULL},
-    {"id", "state", "task", "queue", "attempt", "run_us", "created_at"}};
+    {"ID", "STATE", "TASK", "QUEUE", ">PRI", ">TRY", ">RAN", "CREATED", NULL},
+    {"id", "state", "task", "queue", "priority", "attempt", "run_us", "created_at"}};
 
 static const struct shape queues_shape = {"queues",
                                           {"QUEUE", ">SCHEDULED", ">QUEUED", ">RUNNING",

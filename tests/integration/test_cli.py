@@ -15,25 +15,15 @@ import unittest
 
 import harness
 from tool import (BAD_END, FAILED, FATE, OK, REFUSED, TOOL, UNFINISHED, UNREACHABLE, USAGE,
-                  ScriptedBroker, ToolTest, environment, run_tool)
+                  BrokerTest, ScriptedBroker, ToolTest, environment, run_tool)
 
 
-class WithBroker(ToolTest):
-    @classmethod
-    def setUpClass(cls):
-        cls.mill = harness.Mill()
-        cls.mill.__enter__()
-        cls.addClassCleanup(cls.close_mill)
-        (cls.mill.dir / "file").write_bytes(b"x" * 1500000)
-        cls.mill.start_redis()
-        cls.mill.start_broker()
-        cls.mill.start_worker("--test-tasks", "--slots", "2", "--file-root", ".")
-        cls.mill.wait_for_workers()
-        cls.url = f"unix:{cls.mill.socket_path}"
+class WithBroker(BrokerTest):
+    worker_options = ("--test-tasks", "--slots", "2", "--file-root", ".")
 
     @classmethod
-    def close_mill(cls):
-        cls.mill.__exit__(None, None, None)
+    def prepare(cls, directory):
+        (directory / "file").write_bytes(b"x" * 1500000)
 
     def test_each_builtin_computes(self):
         digest = hashlib.sha256(b"x" * 1500000).hexdigest()

@@ -35,6 +35,32 @@ class ToolTest(unittest.TestCase):
         return run.stdout
 
 
+class BrokerTest(ToolTest):
+    """With a real broker and a real worker, which all tests of the class share."""
+
+    worker_options = ("--test-tasks",)
+
+    @classmethod
+    def setUpClass(cls):
+        cls.mill = harness.Mill()
+        cls.mill.__enter__()
+        cls.addClassCleanup(cls.close_mill)
+        cls.prepare(cls.mill.dir)
+        cls.mill.start_redis()
+        cls.mill.start_broker()
+        cls.mill.start_worker(*cls.worker_options)
+        cls.mill.wait_for_workers()
+        cls.url = f"unix:{cls.mill.socket_path}"
+
+    @classmethod
+    def prepare(cls, directory):
+        """Lays down what the worker needs in its directory."""
+
+    @classmethod
+    def close_mill(cls):
+        cls.mill.__exit__(None, None, None)
+
+
 class ScriptedBroker:
     """Answers each request with the next of the answers, the last one for ever, or closes the
     connection (None)."""
