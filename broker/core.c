@@ -238,10 +238,14 @@ int core_submit(struct core *c, struct core_submit *s)
     struct queue *q = core_need_queue(c, s->op.spec.queue);
     uint64_t id;
 
-    if (q != NULL && is_queue_full(q))
+    if (q != NULL && is_queue_full(q)) {
+        c->stats.queue_full++;
         return JM_EQUEUEFULL;
-    if (q == NULL || c->submits >= JM_SUBMITS || c->submits_bytes >= JM_SUBMITS_BYTES)
+    }
+    if (q == NULL || c->submits >= JM_SUBMITS || c->submits_bytes >= JM_SUBMITS_BYTES) {
+        c->stats.overloaded++;
         return JM_EOVERLOAD;
+    }
     id = ids_next(&c->ids);
     if (id == 0)
         return JM_EOVERLOAD;

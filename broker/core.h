@@ -51,6 +51,12 @@ struct core_seams {
     struct timers *timers;
 };
 
+/* Submits that were turned away before anything was stored. */
+struct core_stats {
+    uint64_t queue_full;
+    uint64_t overloaded;
+};
+
 struct core {
     struct core_conf conf;
     struct core_seams seams;
@@ -63,6 +69,7 @@ struct core {
     struct waiters waiters;
     size_t submits; /* on their way to the store */
     size_t submits_bytes;
+    struct core_stats stats;
     struct reader *reader; /* borrowed; for single, small reads */
     uint64_t random_state;
 };

@@ -56,6 +56,18 @@ static void write_jobs(struct buf *out, const struct queues *qs)
     }
 }
 
+static void write_paused(struct buf *out, const struct queues *qs)
+{
+    put_head(out, "queue_paused", "gauge", "1 while the queue is paused.");
+    LIST_EACH(node, &qs->all)
+    {
+        const struct queue *q = queues_entry(node);
+
+        buf_printf(out, "jobmill_queue_paused{queue=\"%.*s\"} %d\n", (int)q->name.len,
+                   (const char *)q->name.data, q->conf.is_paused);
+    }
+}
+
 static void write_windows(struct buf *out, const struct queues *qs)
 {
     put_head(out, "window_limit_jobs", "gauge", "How many jobs of a queue may be out at once.");
@@ -113,7 +125,21 @@ static void write_dispatch(struct buf *out, const struct dispatch *d)
     put(out, "dispatch_taken_total", "counter", d->stats.taken, "Jobs taken from the backlog.");
     put(out, "dispatched_jobs", "gauge", d->jobs, "Jobs that hold a place in a window.");
     put(out, "dispatched_bytes", "gauge", d->bytes, "Bytes of their messages.");
+    put(out, "backlog_lanes", "gauge", d->lanes.by_number.len,
+        "Kinds of jobs (queue, task, priority, limit_key) that wait in the backlog.");
+    put(out, "limit_keys", "gauge", d->lanes.keys.len,
+        "Limit keys with jobs that wait or are out, or with tokens to get back.");
     put(out, "redis_up", "gauge", d->is_link_up, "1 while Redis can be reached.");
+}
+
+static void write_submits(struct buf *out, const struct core *core)
+{
+    const struct counter refused[] = {{"queue_full", core->stats.queue_full},
+                                      {"overloaded", core->stats.overloaded}};
+
+    put(out, "submits_pending", "gauge", core->submits, "Submits on their way to the disk.");
+    put_labelled(out, "submits_refused_total", "reason", refused, JM_COUNT_OF(refused),
+                 "Submits turned away before anything was stored, by reason.");
 }
 
 static void write_hosts(struct buf *out, const struct hosts *hs)
@@ -157,7 +183,9 @@ static void write_front(struct buf *out, const struct metrics_outside *s)
 void metrics_write(struct buf *out, const struct core *core, const struct metrics_outside *outside)
 {
     write_jobs(out, &core->queues);
+    write_paused(out, &core->queues);
     write_windows(out, &core->queues);
+    write_submits(out, core);
     write_results(out, &core->results.stats);
     write_dispatch(out, &core->dispatch);
     write_hosts(out, &core->hosts);
