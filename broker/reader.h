@@ -71,6 +71,11 @@ int reader_find(struct reader *r, const struct job_filter *filter,
                 const struct reader_bounds *bounds, void *owner, reader_id_cb on_id,
                 uint64_t *ret_next) JM_MUST_CHECK;
 
+/* How many jobs of its queue stand before a job in the backlog, by priority, due time and id; keys
+ * that take turns may let it go earlier. Counts up to `limit`: then there are at least that many. 0
+ * for a job that is not in the backlog, or not there. */
+int reader_before(struct reader *r, uint64_t id, size_t limit, size_t *ret_count) JM_MUST_CHECK;
+
 /* What a start has to know: every dispatched or running job with its frame, each queue's counts,
  * the next due time (-1: none), the number of the last results list applied, the ids given out. */
 typedef void (*reader_dispatched_cb)(void *owner, const struct job_view *job, struct span frame);

@@ -46,6 +46,11 @@
                       " UNION ALL SELECT state, host FROM ends WHERE id = ?1")                  \
     X(SQL_FIND_ERROR, "SELECT error FROM ends WHERE id = ?")
 
+/* What waits in the lanes of the queue ?1. */
+#define READER_AHEAD                                                                     \
+    "SELECT 1 FROM lanes a CROSS JOIN live l INDEXED BY live_backlog ON l.lane = a.lane" \
+    " WHERE l.state = 2 AND a.queue = ?1"
+
 #define READER_STATEMENTS(X)                                                                 \
     X(SQL_BEGIN, "BEGIN")                                                                    \
     X(SQL_COMMIT, "COMMIT")                                                                  \
@@ -71,6 +76,11 @@
                  " (SELECT lane, count(*) AS queued FROM live INDEXED BY live_backlog"       \
                  "  WHERE state = 2 GROUP BY lane) n JOIN lanes a ON a.lane = n.lane"        \
                  " ORDER BY a.lane")                                                         \
+    X(SQL_PLACE, "SELECT a.queue, a.priority, l.due_ms FROM live l JOIN lanes a"             \
+                 " ON a.lane = l.lane WHERE l.id = ? AND l.state = 2")                       \
+    X(SQL_BEFORE, "SELECT count(*) FROM (" READER_AHEAD " AND a.priority > ?2"               \
+                  " UNION ALL " READER_AHEAD " AND a.priority = ?2"                          \
+                  " AND (l.due_ms, l.id) < (?3, ?4) LIMIT ?5)")                              \
     X(SQL_RATES, "SELECT queue, limit_key, full_at_us FROM rates")                           \
     X(SQL_QUEUE_CONFS, "SELECT queue, conf FROM queue_confs ORDER BY queue")                 \
     X(SQL_TASK_CONFS, "SELECT task, conf FROM task_confs ORDER BY task")                     \

@@ -1,5 +1,6 @@
 /*
- * Lists: jobs found (reader_find.c), each then read as one job is.
+ * Lists: jobs found (reader_find.c), each then read as one job is; and what a job of the backlog
+ * has before it.
  */
 #include "broker/reader_inside.h"
 
@@ -28,6 +29,42 @@ int reader_list(struct reader *r, const struct job_filter *filter,
     struct shown shown = {.owner = owner, .on_job = on_job};
 
     return reader_find_each(r, filter, bounds, &shown, show, ret_next);
+}
+
+/* The queue's name is borrowed from the row of the first statement, so that one ends last. */
+static int count_before(struct reader *r, struct store_query *place, uint64_t id, size_t limit,
+                        size_t *ret_count)
+{
+    struct store_query q = reader_use(r, SQL_BEFORE);
+    bool found = false;
+    int rc;
+
+    store_query_put_text(&q, store_query_bytes(place));
+    store_query_put_int(&q, store_query_int(place));
+    store_query_put_int(&q, store_query_int(place));
+    store_query_put_int(&q, (int64_t)id);
+    store_query_put_int(&q, (int64_t)limit);
+    rc = store_query_next(&q, &found);
+    if (rc == SQLITE_OK && found)
+        *ret_count = (size_t)store_query_int(&q);
+    store_query_end(&q);
+    return rc;
+}
+
+int reader_before(struct reader *r, uint64_t id, size_t limit, size_t *ret_count)
+{
+    struct store_query q = reader_use(r, SQL_PLACE);
+    bool found = false;
+    int rc;
+
+    store_query_put_int(&q, (int64_t)id);
+    rc = store_query_next(&q, &found);
+    if (rc == SQLITE_OK && found)
+        rc = count_before(r, &q, id, limit, ret_count);
+    else if (rc == SQLITE_OK)
+        *ret_count = 0;
+    store_query_end(&q);
+    return reader_error(rc);
 }
 
 static int show_dispatched(struct reader *r, uint64_t id, unsigned node, void *owner,

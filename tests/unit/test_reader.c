@@ -149,6 +149,60 @@ static void a_list_without_matches_is_empty_and_ends(void **state)
     assert_int_equal(next, 0);
 }
 
+/* ---- the backlog ---- */
+
+enum { WAITING = 150, FIRST_WAITING = 2000 };
+
+static struct store_submit waiting_of(uint64_t id)
+{
+    static const char *const keys[] = {"", "one", "two"};
+    struct store_submit op = fixture_submit_of(id, id % 5 == 0 ? "other" : "line", JOB_QUEUED);
+
+    if (id % 7 == 0)
+        op.state = id % 2 == 0 ? JOB_SCHEDULED : JOB_DISPATCHED;
+    op.spec.task = span_of_str(task_of(id));
+    op.spec.priority = (uint32_t)(1 + id * 5 % 9);
+    op.spec.limit_key = span_of_str(keys[id % 3]);
+    op.due_ms += (int64_t)(id * 13 % 10);
+    return op;
+}
+
+static bool is_before(const struct store_submit *a, const struct store_submit *b)
+{
+    if (a->state != JOB_QUEUED || !span_is_equal(a->spec.queue, b->spec.queue))
+        return false;
+    if (a->spec.priority != b->spec.priority)
+        return a->spec.priority > b->spec.priority;
+    return a->due_ms != b->due_ms ? a->due_ms < b->due_ms : a->id < b->id;
+}
+
+static void a_job_knows_how_many_are_before_it_in_its_queue(void **state)
+{
+    struct fixture *f = *state;
+    struct store_submit ops[WAITING];
+    size_t count = 99;
+    size_t most = 0;
+
+    for (uint64_t i = 0; i < WAITING; i++) {
+        ops[i] = waiting_of(FIRST_WAITING + i);
+        assert_int_equal(fixture_run(f, &ops[i].op, STORE_SUBMIT), 0);
+    }
+    for (size_t i = 0; i < WAITING; i++) {
+        size_t expected = 0;
+
+        for (size_t other = 0; other < WAITING && ops[i].state == JOB_QUEUED; other++)
+            expected += is_before(&ops[other], &ops[i]);
+        assert_int_equal(reader_before(fixture_reader(f), ops[i].id, 10000, &count), 0);
+        assert_int_equal(count, expected);
+        assert_int_equal(reader_before(f->reader, ops[i].id, 5, &count), 0);
+        assert_int_equal(count, expected < 5 ? expected : 5);
+        most = expected > most ? expected : most;
+    }
+    assert_true(most > WAITING / 2);
+    assert_int_equal(reader_before(f->reader, 99999, 5, &count), 0);
+    assert_int_equal(count, 0);
+}
+
 /* ---- single jobs ---- */
 
 static void large_values_come_back_whole_or_not_at_all(void **state)
@@ -268,6 +322,7 @@ int main(void)
         READER_TEST(a_list_shows_what_matches_newest_first_page_by_page),
         READER_TEST(a_list_looks_at_no_more_rows_than_it_may),
         READER_TEST(a_list_without_matches_is_empty_and_ends),
+        READER_TEST(a_job_knows_how_many_are_before_it_in_its_queue),
         READER_TEST(large_values_come_back_whole_or_not_at_all),
         READER_TEST(a_job_that_is_not_there_is_no_error_of_the_reader),
         READER_TEST(a_read_leaves_no_snapshot_behind),
