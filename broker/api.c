@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "broker/batch.h"
 #include "broker/call.h"
 #include "broker/show.h"
 #include "schema/errors.h"
@@ -68,8 +69,9 @@ static void on_head(void *owner, struct http_exchange *x, struct http_ruling *ru
         return;
     }
     ruling->overlap = route->overlap;
-    ruling->needs_body = route->takes_body;
-    if (!route->takes_body)
+    ruling->needs_body = route->body != ROUTE_NO_BODY;
+    ruling->streams = route->body == ROUTE_STREAM;
+    if (route->body == ROUTE_NO_BODY)
         ruling->max_body_bytes = 0;
 }
 
@@ -151,9 +153,11 @@ static int read_body(struct call *call)
     enum body_form form;
     int rc;
 
-    if (!call->route->takes_body)
+    if (call->route->body == ROUTE_NO_BODY)
         return 0;
     rc = call_header_once(call, "Content-Type", &type);
+    if (rc == 0 && call->route->body == ROUTE_STREAM)
+        return body_parse_batch_type(type, &call->taken, &call->fault);
     if (rc == 0)
         rc = body_parse_content_type(type, &form, &call->fault);
     if (rc != 0)
@@ -200,6 +204,22 @@ static void on_request(void *owner, struct http_exchange *x)
         call_refuse(call);
 }
 
+static size_t on_body(void *owner, struct http_exchange *x, struct span data)
+{
+    struct call *call = x->user;
+
+    (void)owner;
+    return call->stream->on_body(call, data);
+}
+
+static void on_end(void *owner, struct http_exchange *x, const struct problem *broken)
+{
+    struct call *call = x->user;
+
+    (void)owner;
+    call->stream->on_end(call, broken);
+}
+
 /* What only waits is given up; the others come to their end by themselves. */
 static void on_gone(void *owner, struct http_exchange *x)
 {
@@ -211,6 +231,8 @@ static void on_gone(void *owner, struct http_exchange *x)
     } else if (call->state == CALL_GATED) {
         list_remove(&call->gate.link);
         call_drop(call);
+    } else if (call->state == CALL_STREAMING) {
+        call->stream->on_gone(call);
     }
 }
 
@@ -241,12 +263,17 @@ int api_init(struct api *a, const struct api_conf *conf)
     *a = (struct api){.conf = *conf, .digest = digest_new()};
     list_init(&a->open);
     list_init(&a->idle);
+    list_init(&a->idle_items);
     reads_init(&a->reads, conf->loop, &conf->store);
     tasks_init(&a->tasks, conf->core, conf->reader);
     probe_init(&a->probe, conf->core, a, on_probe_idle);
     timer_init(&a->stopped, on_stopped);
-    a->handler = (struct http_handler){
-        .owner = a, .on_head = on_head, .on_request = on_request, .on_gone = on_gone};
+    a->handler = (struct http_handler){.owner = a,
+                                       .on_head = on_head,
+                                       .on_request = on_request,
+                                       .on_gone = on_gone,
+                                       .on_body = on_body,
+                                       .on_end = on_end};
     return a->digest != NULL ? 0 : JM_ENOMEM;
 }
 
@@ -296,6 +323,18 @@ static bool end_one_wait(struct api *a)
     return false;
 }
 
+/* A stream may or may not have left the list when it was told. */
+static void stop_streams(struct api *a)
+{
+    LIST_EACH_SAFE(node, &a->open)
+    {
+        struct call *call = LIST_ENTRY(node, struct call, link);
+
+        if (call->state == CALL_STREAMING)
+            call->stream->on_stop(call);
+    }
+}
+
 void api_stop(struct api *a, void *owner, void (*on_stopped_cb)(void *owner))
 {
     a->is_stopping = true;
@@ -303,6 +342,7 @@ void api_stop(struct api *a, void *owner, void (*on_stopped_cb)(void *owner))
     a->on_stopped = on_stopped_cb;
     while (end_one_wait(a))
         continue;
+    stop_streams(a);
     api_check_stopped(a);
 }
 
@@ -312,6 +352,7 @@ void api_done(struct api *a)
     timer_disarm(&a->stopped);
     timer_disarm(&a->probe.limit);
     call_free_idle(a);
+    batch_free_idle(a);
     tasks_done(&a->tasks);
     reads_done(&a->reads);
     a->digest = digest_free(a->digest);

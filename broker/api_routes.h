@@ -8,6 +8,7 @@
 struct call;
 
 void api_submit_run(struct call *call);
+void api_batch_run(struct call *call);
 
 void api_jobs_get(struct call *call);
 void api_jobs_get_result(struct call *call);

@@ -11,6 +11,7 @@ static const char *const media_types[BODY_FORM_COUNT] = {
     [BODY_JSON] = "application/json",
     [BODY_MSGPACK] = "application/msgpack",
     [BODY_OCTETS] = "application/octet-stream",
+    [BODY_LINES] = "application/x-ndjson",
 };
 
 const char *body_media_type(enum body_form form)
@@ -81,6 +82,21 @@ int body_parse_content_type(struct span value, enum body_form *ret_form, struct 
     return 0;
 }
 
+int body_parse_batch_type(struct span value, enum body_form *ret_form, struct fault *ret_fault)
+{
+    struct span rest = value;
+
+    if (is_word(take_until(&rest, ';'), media_types[BODY_LINES]) && has_good_parameters(rest)) {
+        *ret_form = BODY_LINES;
+        return 0;
+    }
+    if (body_parse_content_type(value, ret_form, ret_fault) == 0)
+        return 0;
+    return fault_set(ret_fault, JM_EMEDIATYPE, span_of_str("Content-Type"), 0,
+                     "Content-Type must be application/json, application/x-ndjson (in UTF-8) or "
+                     "application/msgpack");
+}
+
 static uint64_t limit_of(enum json_problem problem)
 {
     if (problem == JSON_DEPTH)
@@ -94,7 +110,7 @@ int body_read(enum body_form form, struct span body, struct buf *scratch, struct
     static const struct json_limits limits = {.max_depth = JM_JSON_DEPTH,
                                               .max_members = JM_JSON_MEMBERS};
     static const struct span no_field;
-    bool is_json = form == BODY_JSON;
+    bool is_json = form == BODY_JSON || form == BODY_LINES;
     struct json_error e = {JSON_OK, 0};
     enum json_problem problem = is_json ? json_to_msgpack(body, &limits, scratch, &e)
                                         : json_check_msgpack(body, &limits, &e);
@@ -112,7 +128,7 @@ int body_write(enum body_form form, struct span msgpack, struct buf *out, struct
 {
     enum json_problem problem = JSON_OK;
 
-    if (form == BODY_JSON)
+    if (form == BODY_JSON || form == BODY_LINES)
         problem = json_from_msgpack(msgpack, out, NULL);
     else
         buf_put_span(out, msgpack);
@@ -212,4 +228,14 @@ int body_choose(const struct body_wish *wish, unsigned offered, enum body_form *
         }
     }
     return best > 0 ? 0 : JM_EACCEPT;
+}
+
+int body_choose_near(const struct body_wish *wish, unsigned offered, enum body_form preferred,
+                     enum body_form *ret_form)
+{
+    int rc = body_choose(wish, offered, ret_form);
+
+    if (rc == 0 && (wish->ranges == 0 || wish->quality[preferred] == wish->quality[*ret_form]))
+        *ret_form = preferred;
+    return rc;
 }

@@ -15,7 +15,7 @@
 #include "lib/span.h"
 
 /* The order is the server's preference where a client takes several equally gladly. */
-enum body_form { BODY_JSON, BODY_MSGPACK, BODY_OCTETS, BODY_FORM_COUNT };
+enum body_form { BODY_JSON, BODY_MSGPACK, BODY_OCTETS, BODY_LINES, BODY_FORM_COUNT };
 
 const char *body_media_type(enum body_form form);
 const char *body_problem_media_type(enum body_form form);
@@ -24,6 +24,10 @@ const char *body_problem_media_type(enum body_form form);
  * for any other. */
 int body_parse_content_type(struct span value, enum body_form *ret_form,
                             struct fault *ret_fault) JM_MUST_CHECK;
+
+/* The same of a batch, which may be in lines (NDJSON) too. */
+int body_parse_batch_type(struct span value, enum body_form *ret_form,
+                          struct fault *ret_fault) JM_MUST_CHECK;
 
 /* Gives the one msgpack value that `body` is: in place if it is msgpack, appended to `scratch`
  * (empty) if it is JSON. Checked by the rules of json.h. JM_EJSON, JM_EMSGPACK, JM_ELIMIT. */
@@ -53,5 +57,9 @@ void body_add_accept(struct body_wish *wish, struct span value);
  * if it is offered. JM_EACCEPT if there is none. */
 int body_choose(const struct body_wish *wish, unsigned offered,
                 enum body_form *ret_form) JM_MUST_CHECK;
+
+/* Likewise, but among those that it likes best `preferred`, if that is one of them. */
+int body_choose_near(const struct body_wish *wish, unsigned offered, enum body_form preferred,
+                     enum body_form *ret_form) JM_MUST_CHECK;
 
 #endif

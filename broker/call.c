@@ -207,6 +207,12 @@ void call_answer_text(struct call *call, int http_status, const char *content_ty
     close_call(call);
 }
 
+void call_finish(struct call *call)
+{
+    http_exchange_finish(call->x);
+    close_call(call);
+}
+
 void call_answer_bytes(struct call *call, int http_status)
 {
     call_answer_text(call, http_status, body_media_type(call->form));

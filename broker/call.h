@@ -24,10 +24,19 @@ enum { CALL_NAME_BYTES = JM_QUEUE_NAME_BYTES, CALL_ETAG_BYTES = 24 };
 /* What a call waits for. */
 enum call_state {
     CALL_RUNNING,
-    CALL_STORING, /* an operation of the store or of the core; or the probe */
-    CALL_WAITING, /* for the end of its job, or for its time */
-    CALL_READING, /* on the thread pool */
-    CALL_GATED,   /* for what it shows to be on disk */
+    CALL_STORING,   /* an operation of the store or of the core; or the probe */
+    CALL_WAITING,   /* for the end of its job, or for its time */
+    CALL_READING,   /* on the thread pool */
+    CALL_GATED,     /* for what it shows to be on disk */
+    CALL_STREAMING, /* for more of its body, or for what became of that */
+};
+
+/* How a route whose body is a stream goes on (http_server.h says when and how often). */
+struct call_stream {
+    size_t (*on_body)(struct call *call, struct span data);
+    void (*on_end)(struct call *call, const struct problem *broken);
+    void (*on_gone)(struct call *call);
+    void (*on_stop)(struct call *call); /* the broker stops: to be completed soon */
 };
 
 /* Writes what a job's reader saw as the answer into call->value. Runs on a thread of the pool when
@@ -45,7 +54,8 @@ struct call {
     /* The request. */
     enum body_form form; /* of the answer */
     struct query query;
-    struct span body; /* one msgpack value, or empty */
+    enum body_form taken; /* of a streamed body */
+    struct span body;     /* one msgpack value, or empty */
     struct buf body_buf;
     uint64_t id;      /* the {id} of the path, or the job it is about */
     struct span name; /* the {name} of the path, into name_text */
@@ -73,6 +83,10 @@ struct call {
         struct buf options; /* what op.spec.options points into */
         bool is_task_unknown;
     } submit;
+
+    /* A streamed body. */
+    const struct call_stream *stream;
+    struct batch *batch;
 
     /* What it waits for. */
     union {
@@ -105,6 +119,9 @@ void call_answer_bytes(struct call *call, int http_status);
 
 /* Answers with what stands in x->body_out, of a type of its own. */
 void call_answer_text(struct call *call, int http_status, const char *content_type);
+
+/* Completes one whose answer was begun with http_exchange_begin. */
+void call_finish(struct call *call);
 
 /* Answers with nothing: 204 or 304. */
 void call_answer_empty(struct call *call, int http_status);

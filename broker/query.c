@@ -268,6 +268,14 @@ static int read_dry_run(struct span value, struct query *q, struct fault *f)
     return bad(f, QUERY_DRY_RUN, 0, "true or false");
 }
 
+static int read_atomic(struct span value, struct query *q, struct fault *f)
+{
+    q->is_atomic = span_is_str(value, "true");
+    if (q->is_atomic || span_is_str(value, "false"))
+        return 0;
+    return bad(f, QUERY_ATOMIC, 0, "true or false");
+}
+
 typedef int (*read_cb)(struct span value, struct query *q, struct fault *f);
 
 static const read_cb readers[QUERY_PARAM_COUNT] = {
@@ -284,6 +292,7 @@ static const read_cb readers[QUERY_PARAM_COUNT] = {
     [QUERY_LIMIT] = read_limit,
     [QUERY_CURSOR] = read_cursor,
     [QUERY_DRY_RUN] = read_dry_run,
+    [QUERY_ATOMIC] = read_atomic,
 };
 
 static enum query_param find_param(struct span name)

@@ -31,6 +31,7 @@
     X(QUERY_LIMIT, "limit")                   \
     X(QUERY_CURSOR, "cursor")                 \
     X(QUERY_DRY_RUN, "dry_run")               \
+    X(QUERY_ATOMIC, "atomic")                 \
     X(QUERY_PARAM_COUNT, NULL)
 
 enum query_param {
@@ -52,6 +53,7 @@ struct query {
     struct job_filter filter; /* spans into the texts below; the cursor is its `below` */
     uint64_t limit;           /* jobs on a page */
     bool is_dry_run;
+    bool is_atomic;
     char queue_text[JM_QUEUE_NAME_BYTES];
     char task_text[JM_TASK_NAME_BYTES];
     char tag_text[JM_TAG_BYTES];

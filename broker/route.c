@@ -15,11 +15,12 @@
 #define PAGE_PARAMS (QUERY_FILTERS | P(QUERY_LIMIT) | P(QUERY_CURSOR))
 #define VALUE_FORMS (1u << BODY_JSON | 1u << BODY_MSGPACK)
 #define RESULT_FORMS (VALUE_FORMS | 1u << BODY_OCTETS)
+#define BATCH_FORMS (VALUE_FORMS | 1u << BODY_LINES)
 #define ANY_FORM 0
 
 static const struct route routes[] = {
-#define ROUTE(method, path, run, overlap, params, offers, takes_body) \
-    {method, path, run, overlap, params, offers, takes_body},
+#define ROUTE(method, path, run, overlap, params, offers, body) \
+    {method, path, run, overlap, params, offers, (enum route_body)body},
 #include "broker/routes.def"
 #undef ROUTE
 };

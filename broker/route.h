@@ -14,6 +14,12 @@
 
 struct call;
 
+enum route_body {
+    ROUTE_NO_BODY,
+    ROUTE_BODY,   /* read whole; `run` is called behind it */
+    ROUTE_STREAM, /* `run` is called behind the head and sets call->stream */
+};
+
 struct route {
     enum http_method method;
     const char *path;
@@ -21,7 +27,7 @@ struct route {
     enum http_overlap overlap;
     unsigned params; /* set of 1 << QUERY_… */
     unsigned offers; /* set of 1 << BODY_… */
-    bool takes_body;
+    enum route_body body;
 };
 
 size_t route_count(void);

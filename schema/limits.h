@@ -69,6 +69,14 @@ enum {
     JM_BATCH_JOBS = 100000, /* in one POST /v1/jobs/batch */
     JM_BULK_JOBS = 10000,   /* changed by one cancel, retry or delete by filter */
 
+    /* A batch of submits. */
+    JM_BATCH_ITEMS = 100000,
+    JM_BATCHES = 64,                   /* under way at a time */
+    JM_BATCH_IN_FLIGHT = 2000,         /* items of all of them that wait for the disk */
+    JM_BATCH_FLIGHT_BYTES = 4 << 20,   /* likewise, of one batch, and one item more */
+    JM_BATCH_SPOOL_BYTES = 256 << 20,  /* that an atomic one is kept in until its end */
+    JM_BATCH_DISCARD_BYTES = 64 << 20, /* read behind an error, so that the answer is read */
+
     /* Waiting and listing. */
     JM_WAIT_LIMIT_S = 60,
     JM_WAITERS = 10000,

@@ -52,6 +52,16 @@ def unpack(data):
     return value
 
 
+def unpack_all(data):
+    """Values that stand one behind the other."""
+    values = []
+    at = 0
+    while at < len(data):
+        value, at = read(data, at)
+        values.append(value)
+    return values
+
+
 FIXED = {0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I", 0xCF: ">Q",
          0xD0: ">b", 0xD1: ">h", 0xD2: ">i", 0xD3: ">q"}
 SIZED = {0xC4: ("bin", ">B"), 0xC5: ("bin", ">H"), 0xC6: ("bin", ">I"),

@@ -41,7 +41,7 @@ class Document:
         known = {name.lower() for name in response.get("headers", {})}
         for name in answer.headers:
             if name.lower() not in known | {"date", "content-length", "content-type", "connection",
-                                            "allow"}:
+                                            "allow", "transfer-encoding"}:
                 raise Mismatch(f"{method} {path}: {answer.status} has an undocumented {name}")
         content = response.get("content")
         if content is None:
@@ -53,7 +53,10 @@ class Document:
         schema = content[answer.type].get("schema")
         if schema is None or method == "HEAD":
             return
-        if answer.type.endswith("json"):
+        if answer.type == "application/x-ndjson":
+            for i, line in enumerate(answer.body.splitlines()):
+                self.check(schema, json.loads(line), f"${i}")
+        elif answer.type.endswith("json"):
             self.check(schema, answer.value, "$")
         elif answer.type == "text/plain":
             self.check(schema, answer.body.decode(), "$")

@@ -78,14 +78,14 @@ class Documents(unittest.TestCase):
                                read("broker/query.h") + read("broker/route.c")))
         pattern = re.compile("|".join(rf"\b{name}\b" for name in sets))
         source = {}
-        rows = re.findall(r'^ROUTE\(HTTP_(\w+),\s*"([^"]+)",\s*\w+,\s*\w+,\s*(.*?), (\w+), ([01])\)',
+        rows = re.findall(r'^ROUTE\(HTTP_(\w+),\s*"([^"]+)",\s*\w+,\s*\w+,\s*(.*?), (\w+), ([012])\)',
                           read("broker/routes.def"), re.M)
         self.assertGreater(len(rows), 10)
-        for method, path, params, _forms, takes_body in rows:
+        for method, path, params, _forms, body in rows:
             while pattern.search(params):
                 params = pattern.sub(lambda match: sets[match[0]], params)
             names = re.findall(r"QUERY_\w+", params)
-            source[method.lower(), path] = (sorted(words[name] for name in names), takes_body == "1")
+            source[method.lower(), path] = (sorted(words[name] for name in names), body != "0")
         document = {}
         for path, item in self.api["paths"].items():
             for method, operation in item.items():

@@ -125,6 +125,31 @@ void http_exchange_answer_error(struct http_exchange *x, int error, const char *
     http_exchange_answer_problem(x, &problem);
 }
 
+void http_exchange_begin(struct http_exchange *x, int status, const char *content_type)
+{
+    struct shot *s = shot_of(x);
+
+    x->is_streamed = true;
+    s->status = status;
+    snprintf(s->type, sizeof(s->type), "%s", content_type);
+}
+
+void http_exchange_push(struct http_exchange *x)
+{
+    assert_true(x->is_streamed);
+}
+
+void http_exchange_finish(struct http_exchange *x)
+{
+    assert_true(x->is_streamed);
+    shot_of(x)->completions++;
+}
+
+void http_exchange_resume(struct http_exchange *x)
+{
+    x->is_paused = false;
+}
+
 void http_exchange_drop(struct http_exchange *x)
 {
     shot_of(x)->completions++;

@@ -1,0 +1,348 @@
+"""POST /v1/jobs/batch through the real broker: its three framings, its bounds, and what goes wrong in
+the middle. Answers are checked against openapi.yaml."""
+
+import json
+import socket
+import threading
+import time
+import unittest
+
+import harness
+import mp
+import openapi
+
+PATH = "/v1/jobs/batch"
+LINES = "application/x-ndjson"
+MSGPACK = "application/msgpack"
+ITEMS_LIMIT = 100_000
+SMALL = b'{"task":"noop","queue":"bulk","args":{"n":12345,"text":"of the usual size"}}'
+
+
+def memory_kb(pid, name):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith(name + ":"):
+                return int(line.split()[1])
+    raise harness.Failure(f"{name} of {pid} is not there")
+
+
+def is_sanitized(pid):
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps:
+        text = maps.read()
+    return "libasan" in text or "libtsan" in text
+
+
+class Stream:
+    """A batch that is sent piece by piece, in chunks."""
+
+    def __init__(self, mill, path=PATH, content_type=LINES):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(harness.DEADLINE_S)
+        self.socket.connect(str(mill.socket_path))
+        self.got = b""
+        self.socket.sendall(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {content_type}\r\n"
+                            "Transfer-Encoding: chunked\r\n\r\n".encode())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(b"%x\r\n" % len(data) + data + b"\r\n")
+
+    def end(self):
+        self.socket.sendall(b"0\r\n\r\n")
+
+    def read_until(self, mark):
+        while mark not in self.got:
+            piece = self.socket.recv(65536)
+            if not piece:
+                raise harness.Failure(f"the connection ended behind {self.got[-300:]!r}")
+            self.got += piece
+        head, _, self.got = self.got.partition(mark)
+        return head
+
+    def read_answers(self, count):
+        """A chunk begins and ends between two answers."""
+        while self.got.count(b'"id"') < count:
+            self.got += self.socket.recv(65536)
+
+    def read_rest(self):
+        """What comes until the broker closes."""
+        rest = self.got
+        while True:
+            piece = self.socket.recv(65536)
+            if not piece:
+                return rest
+            rest += piece
+
+
+class Batch(unittest.TestCase):
+    """One mill for all; nobody works, so that jobs stay where they are."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.document = openapi.Document((harness.SOURCE / "schema/openapi.json").read_text("utf-8"))
+        cls.mill = cls.enterClassContext(harness.Mill())
+        cls.mill.start_redis()
+        cls.mill.start_broker()
+
+    def batch(self, body, content_type="application/json", path=PATH, connection=None, **headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        if not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        answer = self.mill.call("POST", path, body, {"Content-Type": content_type, **headers},
+                                connection)
+        self.document.check_answer("POST", path, answer)
+        return answer
+
+    def queued(self, queue):
+        answer = self.mill.get(f"/v1/queues/{queue}")
+        return answer.value["jobs"]["queued"] if answer.status == 200 else 0
+
+
+class Framings(Batch):
+    def check_stored(self, answers, tasks):
+        self.assertEqual([self.mill.job(answer["id"])["task"] for answer in answers], tasks)
+        ids = [answer["id"] for answer in answers]
+        self.assertEqual(ids, sorted(set(ids)))
+        self.assertEqual({answer["state"] for answer in answers}, {"queued"})
+
+    def test_an_array_is_answered_with_an_array(self):
+        answer = self.batch([{"task": "a"}, {"task": "b", "args": [1]}, {"task": "c"}])
+        self.assertEqual((answer.status, answer.type), (200, "application/json"))
+        self.check_stored(answer.value, ["a", "b", "c"])
+
+    def test_lines_are_answered_with_lines(self):
+        answer = self.batch(b'{"task":"a"}\n\n{"task":"b"}\r\n{"task":"c"}', LINES)
+        self.assertEqual((answer.status, answer.type), (200, LINES))
+        self.assertTrue(answer.body.endswith(b"\n"))
+        self.check_stored([json.loads(line) for line in answer.body.splitlines()], ["a", "b", "c"])
+
+    def test_msgpack_maps_and_arrays_are_answered_with_maps(self):
+        maps = b"".join(mp.pack({"task": task}) for task in "abc")
+        for body in (maps, mp.pack([{"task": task} for task in "abc"])):
+            answer = self.batch(body, MSGPACK)
+            self.assertEqual((answer.status, answer.type), (200, MSGPACK))
+            self.check_stored(mp.unpack_all(answer.body), ["a", "b", "c"])
+
+    def test_the_form_of_the_answer_is_what_accept_likes_best(self):
+        body = [{"task": "a"}]
+        for accept, content_type in ((LINES, LINES), (MSGPACK, MSGPACK), ("*/*", "application/json"),
+                                     (f"{MSGPACK};q=0.5, {LINES}", LINES)):
+            self.assertEqual(self.batch(body, Accept=accept).type, content_type)
+        self.assertEqual(self.batch(mp.pack(body), MSGPACK, Accept="*/*").type, MSGPACK)
+        self.assertEqual(self.batch(body, Accept="text/html").code, "not_acceptable")
+
+    def test_nothing_is_answered_with_nothing(self):
+        self.assertEqual(self.batch([]).value, [])
+        self.assertEqual(self.batch(b"", LINES).body, b"")
+        self.assertEqual(self.batch(b"\x90", MSGPACK).body, b"")
+
+    def test_http_1_0_is_answered_until_the_close(self):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(harness.DEADLINE_S)
+            s.connect(str(self.mill.socket_path))
+            s.sendall(b"POST /v1/jobs/batch HTTP/1.0\r\nContent-Type: application/x-ndjson\r\n"
+                      b'Content-Length: 13\r\n\r\n{"task":"a"}\n')
+            with s.makefile("rb") as stream:
+                head, _, body = stream.read().partition(b"\r\n\r\n")
+        self.assertNotIn(b"Transfer-Encoding", head)
+        self.assertEqual(json.loads(body)["state"], "queued")
+
+    def test_the_connection_goes_on_behind_it(self):
+        connection = self.mill.connection()
+        self.addCleanup(connection.close)
+        for _ in range(3):
+            self.assertEqual(len(self.batch([{"task": "a"}] * 3, connection=connection).value), 3)
+        self.assertEqual(self.mill.call("GET", "/ping", connection=connection).body, b"pong\n")
+
+
+class Items(Batch):
+    def test_good_and_bad_items_leave_one_another_alone(self):
+        answers = self.batch([{"task": "a"}, {"task": 1}, 5, {"task": "b", "color": 1}, {},
+                              {"task": "c", "max_attempts": 2000}, {"task": "d"}]).value
+        codes = [answer.get("error", {}).get("code") for answer in answers]
+        self.assertEqual(codes, [None, "bad_field", "bad_field", "unknown_field", "missing_field",
+                                 "bad_field", None])
+        self.assertEqual(answers[5]["error"]["field"], "max_attempts")
+        self.assertEqual(answers[5]["error"]["limit"], 1000)
+        self.assertEqual(self.mill.job(answers[6]["id"])["task"], "d")
+
+    def test_what_is_wrong_inside_an_item_is_its_own_error(self):
+        answers = self.batch(b'[{"task":"a"},{"task" "b"},{"task":"c","task":"c"},{"task":"d"}]').value
+        self.assertEqual([answer.get("error", {}).get("code") for answer in answers],
+                         [None, "bad_json", "bad_json", None])
+        body = mp.pack({"task": "a"}) + b"\x81\x01\x02" + mp.pack({"task": "b"})
+        answers = mp.unpack_all(self.batch(body, MSGPACK).body)
+        self.assertEqual([answer.get("error", {}).get("code") for answer in answers],
+                         [None, "bad_msgpack", None])
+
+    def test_an_item_above_the_limit_is_passed_over(self):
+        large = {"task": "a", "args": "x" * (1 << 20)}
+        answers = self.batch([{"task": "a"}, large, {"task": "b"}]).value
+        self.assertEqual(answers[1]["error"]["code"], "body_too_large")
+        self.assertEqual(answers[1]["error"]["limit"], 1 << 20)
+        self.assertEqual(self.mill.job(answers[2]["id"])["task"], "b")
+
+    def test_every_field_of_a_submit_is_kept(self):
+        fields = {"task": "a", "args": {"n": 1}, "queue": "q", "priority": 7, "max_attempts": 5,
+                  "timeout_ms": 1234, "tags": ["x", "y"], "limit_key": "k", "grace_ms": 10}
+        job = self.mill.job(self.batch([fields]).value[0]["id"])
+        self.assertEqual({name: job[name] for name in fields}, fields)
+        answer = self.batch([{"task": "a", "delay_ms": 3600000}]).value[0]
+        self.assertEqual(answer["state"], "scheduled")
+
+    def test_each_item_has_its_own_idempotency_key(self):
+        items = [{"task": "a", "idempotency_key": "k1"}, {"task": "a", "idempotency_key": "k2"}]
+        first = self.batch(items).value
+        again = self.batch(items + [{"task": "b", "idempotency_key": "k1"},
+                                    {"task": "a", "idempotency_key": "k 3"}]).value
+        self.assertEqual([answer["id"] for answer in again[:2]], [answer["id"] for answer in first])
+        self.assertTrue(all(answer["is_replay"] for answer in again[:2]))
+        self.assertEqual([answer["error"]["code"] for answer in again[2:]],
+                         ["idempotency_mismatch", "bad_field"])
+        alone = self.mill.call("POST", "/v1/jobs", b'{"task":"a"}',
+                               {"Content-Type": "application/json", "Idempotency-Key": "k1"})
+        self.assertEqual(alone.value["id"], first[0]["id"])
+
+    def test_unique_items_meet_one_another(self):
+        unique = {"key": "one"}
+        answers = self.batch([{"task": "a", "unique": unique}, {"task": "a", "unique": unique},
+                              {"task": "a", "unique": {**unique, "on_conflict": "reject"}},
+                              {"task": "a", "unique": {**unique, "on_conflict": "replace"}}]).value
+        self.assertEqual(answers[1]["id"], answers[0]["id"])
+        self.assertIs(answers[1]["is_existing"], True)
+        self.assertEqual(answers[2]["error"]["code"], "unique_conflict")
+        self.assertEqual(answers[3]["replaced"], answers[0]["id"])
+
+    def test_a_body_that_breaks_is_told_in_the_place_of_the_next_item(self):
+        for body, content_type, code in ((b'[{"task":"a"} {"task":"b"}]', "application/json", "bad_json"),
+                                         (b'[{"task":"a"},{"tas', "application/json", "bad_json"),
+                                         (b'[{"task":"a"}]]', "application/json", "bad_json"),
+                                         (mp.pack({"task": "a"}) + b"\xc1", MSGPACK, "bad_msgpack")):
+            answer = self.batch(body, content_type, Accept="application/json")
+            self.assertEqual(answer.status, 200)
+            stored, broken = answer.value
+            self.assertEqual(self.mill.job(stored["id"])["task"], "a")
+            self.assertEqual(broken["error"]["code"], code)
+
+    def test_before_the_first_item_it_is_a_problem(self):
+        for body in (b'{"task":"a"}', b"", b"[,", b"[{"):
+            answer = self.batch(body)
+            self.assertEqual((answer.status, answer.code), (400, "bad_json"), body)
+
+    def test_refusals_of_the_whole(self):
+        self.assertEqual(self.batch(b"[]", "text/plain").code, "unsupported_media_type")
+        self.assertEqual(self.batch([], path=PATH + "?atomic=perhaps").code, "bad_query")
+        self.assertEqual(self.batch([], path=PATH + "?wait=1").code, "bad_query")
+
+
+class Bounds(Batch):
+    def test_a_hundred_thousand_jobs_in_bounded_memory(self):
+        before = memory_kb(self.mill.broker.pid, "VmRSS")
+        answer = self.batch(b"[" + b",".join([SMALL] * ITEMS_LIMIT) + b"]")
+        after = memory_kb(self.mill.broker.pid, "VmHWM")
+        ids = [item["id"] for item in answer.value]
+        self.assertEqual(len(set(ids)), ITEMS_LIMIT)
+        self.assertEqual(ids, sorted(ids))
+        self.assertEqual(self.queued("bulk"), ITEMS_LIMIT)
+        if not is_sanitized(self.mill.broker.pid):
+            self.assertLess(after - before, 32 << 10)  # the body has 8 MB, the answer 4
+
+    def test_one_item_too_many(self):
+        body = b"".join([b'{"task":"a","queue":"many"}\n'] * (ITEMS_LIMIT + 1000))
+        answer = self.batch(body, LINES)
+        answers = answer.body.splitlines()
+        self.assertEqual(len(answers), ITEMS_LIMIT + 1)
+        error = json.loads(answers[-1])["error"]
+        self.assertEqual((error["code"], error["limit"]), ("batch_too_large", ITEMS_LIMIT))
+        self.assertEqual(self.queued("many"), ITEMS_LIMIT)
+
+    def test_answers_come_while_the_request_is_sent(self):
+        with Stream(self.mill) as stream:
+            for task in ("a", "b"):
+                stream.send(b'{"task":"%s"}\n' % task.encode())
+                self.assertIn(b'"state":"queued"', stream.read_until(b'}\n'))
+            stream.end()
+            stream.read_until(b"0\r\n\r\n")
+
+    def test_a_slow_sender_does_not_hold_up_others(self):
+        with Stream(self.mill) as stream:
+            stream.send(b'{"task":"a"}\n{"ta')
+            stream.read_until(b"}\n")
+            start = time.monotonic()
+            for _ in range(20):
+                self.mill.submit("noop")
+            self.assertLess(time.monotonic() - start, harness.DEADLINE_S / 3)
+            stream.send(b'sk":"b"}\n')
+            stream.end()
+            stream.read_until(b"0\r\n\r\n")
+
+    def test_who_does_not_read_is_not_read_from(self):
+        line = b'{"%s":1}\n' % (b"f" * 79)  # refused, at more bytes than it has
+        with Stream(self.mill) as stream:
+            stream.socket.settimeout(2)
+            sent = 0
+            with self.assertRaises(TimeoutError):
+                while sent < 1 << 30:
+                    stream.send(line * 1000)
+                    sent += 1000
+            self.assertLess(sent, ITEMS_LIMIT * 2)
+        self.assertEqual(self.mill.get("/ping").status, 200)
+
+    def test_many_batches_at_a_time(self):
+        body = b"[" + b",".join([b'{"task":"a","queue":"wide"}'] * 2000) + b"]"
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(self.batch(body))) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual([len(answer.value) for answer in answers], [2000] * 20)
+        self.assertEqual(self.queued("wide"), 40000)
+
+
+class Breaks(Batch):
+    def test_what_is_stored_stays_when_the_client_goes(self):
+        with Stream(self.mill) as stream:
+            stream.send(b'{"task":"a","queue":"gone"}\n' * 1000)
+            stream.read_answers(1000)
+            stream.send(b'{"task":"a","queue":"gone"}\n{"task":"a","queue":"gone')
+        self.assertIn(self.queued("gone"), (1000, 1001))
+        self.assertEqual(self.mill.get("/ping").status, 200)
+
+    def test_a_framing_error_ends_the_answer_without_its_end(self):
+        with Stream(self.mill) as stream:
+            stream.send(b'{"task":"a"}\n')
+            stream.read_until(b"}\n")
+            stream.socket.sendall(b"Z\r\n")
+            self.assertNotIn(b"0\r\n\r\n", stream.read_rest())
+
+    def test_a_framing_error_before_the_first_item_is_a_problem(self):
+        with Stream(self.mill) as stream:
+            stream.socket.sendall(b"Z\r\n")
+            self.assertIn(b'"code":"bad_request"', stream.read_rest())
+
+
+class Shutdown(unittest.TestCase):
+    def test_a_stop_in_the_middle_ends_the_answer_in_order(self):
+        with harness.Mill() as mill:
+            mill.start_redis()
+            mill.start_broker()
+            with Stream(mill) as stream:
+                stream.send(b'{"task":"a","queue":"q"}\n' * 50)
+                stream.read_answers(50)
+                mill.broker.send(15)
+                rest = stream.read_rest()
+                self.assertIn(b'"code":"shutting_down"', rest)
+                self.assertTrue(rest.endswith(b"0\r\n\r\n"))
+            self.assertEqual(mill.broker.wait(), 0)
+            mill.start_broker()
+            self.assertEqual(mill.get("/v1/queues/q").value["jobs"]["queued"], 50)
+
+
+if __name__ == "__main__":
+    unittest.main()
