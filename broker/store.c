@@ -30,8 +30,12 @@
 /* How long a checkpoint that is to reset the WAL waits for readers. */
 enum { RESTART_WAIT_MS = 100 };
 
-/* A map of evidence: a message, a tail, and a few numbers. */
-enum { SCRATCH_BYTES = JM_ERROR_MESSAGE_BYTES + JM_STDERR_TAIL_BYTES + 1024 };
+/* A map of evidence (a message, a tail, and a few numbers), or a record of options; and what stands
+ * in a row of `jobs` beside its args. */
+enum {
+    SCRATCH_BYTES = JM_ERROR_MESSAGE_BYTES + JM_STDERR_TAIL_BYTES + 1024,
+    ROW_BYTES = 16 << 10,
+};
 
 /* The literals in the SQL. */
 _Static_assert(JOB_SCHEDULED == 1 && JOB_QUEUED == 2 && JOB_DISPATCHED == 3 && JOB_RUNNING == 4,
@@ -163,6 +167,26 @@ static int load_lanes(struct store *s)
     return rc == SQLITE_OK ? count_lanes(s) : rc;
 }
 
+/* What is kept in memory of it. */
+static int load(struct store *s)
+{
+    struct store_query q = store_use(s, SQL_AUTO_VACUUM);
+    bool has_row = false;
+    int rc = load_counts(s);
+
+    if (rc == SQLITE_OK)
+        rc = load_lanes(s);
+    if (rc == SQLITE_OK)
+        rc = store_conf_load(s);
+    if (rc == SQLITE_OK)
+        rc = store_query_next(&q, &has_row);
+    if (rc == SQLITE_OK && has_row) {
+        s->can_shrink = store_query_int(&q) == 2; /* INCREMENTAL */
+        store_query_end(&q);
+    }
+    return rc;
+}
+
 static int open_connections(struct store *s, char ret_sentence[256])
 {
     const char *what = "open";
@@ -181,9 +205,7 @@ static int open_connections(struct store *s, char ret_sentence[256])
     if (rc == SQLITE_OK)
         rc = store_db_prepare(s->db, statements, STORE_SQL_COUNT, s->stmts);
     if (rc == SQLITE_OK)
-        rc = load_counts(s);
-    if (rc == SQLITE_OK)
-        rc = load_lanes(s);
+        rc = load(s);
     db = s->db;
     if (rc == SQLITE_OK) {
         rc = store_db_open(&s->conf, STORE_DB_CHECKPOINT, &s->checkpoint_db);
@@ -217,6 +239,7 @@ int store_open(const struct store_conf *conf, struct store **ret_store, char ret
     store_tally_init(&s->tally);
     store_lanes_init(&s->lanes);
     buf_init(&s->scratch, SCRATCH_BYTES);
+    buf_init(&s->row, ROW_BYTES);
     pthread_mutex_init(&s->checkpoint_lock, NULL);
     pthread_mutex_init(&s->error_lock, NULL);
     s->path = strdup(conf->path);
@@ -256,6 +279,7 @@ struct store *store_close(struct store *s)
     store_lanes_done(&s->lanes);
     store_tally_done(&s->tally);
     buf_done(&s->scratch);
+    buf_done(&s->row);
     pthread_mutex_destroy(&s->checkpoint_lock);
     pthread_mutex_destroy(&s->error_lock);
     free(s->path);
@@ -283,12 +307,15 @@ static int run_op(struct store *s, struct store_op *op)
     case STORE_DELETE:
         return store_delete(s, JM_CONTAINER_OF(op, struct store_delete, op), &op->status);
     case STORE_EXPIRE:
+        return store_expire(s, JM_CONTAINER_OF(op, struct store_expire, op), &op->status);
     case STORE_CHANGE:
+        return store_change(s, JM_CONTAINER_OF(op, struct store_change, op), &op->status);
     case STORE_RETRY:
+        return store_retry(s, JM_CONTAINER_OF(op, struct store_retry, op), &op->status);
     case STORE_BULK:
+        return store_bulk(s, JM_CONTAINER_OF(op, struct store_bulk, op), &op->status);
     case STORE_PURGE:
-        op->status = JM_ENOTIMPL;
-        return SQLITE_OK;
+        return store_purge(s, JM_CONTAINER_OF(op, struct store_purge, op), &op->status);
     case STORE_SET_CONF:
         return store_set_conf(s, JM_CONTAINER_OF(op, struct store_set_conf, op), &op->status);
     case STORE_LEARN:
@@ -367,6 +394,9 @@ static int refuse(struct store *s, struct list *ops, int rc)
         if (rc != SQLITE_OK && error == JM_EFULL)
             error = fail(s, s->db, "a rollback", rc);
     }
+    s->purged_to = s->purged_to_before;
+    if (s->has_set_conf && error == JM_EFULL && (rc = store_conf_load(s)) != SQLITE_OK)
+        error = fail(s, s->db, "reading the settings", rc);
     set_status(ops, error);
     return error;
 }
@@ -381,6 +411,8 @@ int store_run(struct store *s, struct list *ops)
     }
     store_tally_begin(&s->tally);
     store_lanes_begin(&s->lanes);
+    s->purged_to_before = s->purged_to;
+    s->has_set_conf = false;
     rc = run_transaction(s, ops);
     if (rc != SQLITE_OK)
         return refuse(s, ops, rc);

@@ -150,7 +150,8 @@ struct store_event {
     /* It ended an attempt that was given up as lost, while a newer one is current: that one is to
      * be recalled or killed. */
     bool ret_supersedes;
-    int64_t ret_due_ms; /* with JOB_SCHEDULED */
+    int64_t ret_due_ms;        /* with JOB_SCHEDULED */
+    int64_t ret_expires_at_ms; /* of a job that waits again; 0: never */
 };
 
 /* Applies events in their order, exactly once each. `taken` > 0 is the number of the results list
@@ -236,14 +237,17 @@ struct store_due {
     int64_t ret_next_due_ms; /* of the next one, or -1 */
 };
 
-/* Ends up to `max_jobs` scheduled or queued jobs that should have begun by now. */
+/* Ends up to `max_jobs` scheduled or queued jobs that should have begun by now. Dispatched ones are
+ * only named, to be taken back from Redis first: what has begun meanwhile does not expire. */
 struct store_expire {
     struct store_op op;
     int64_t now_ms;
     size_t max_jobs;
     uint64_t *ret_ids; /* array of max_jobs, given by the caller */
     size_t ret_count;
-    int64_t ret_next_ms; /* when the next one expires, or -1 */
+    uint64_t *ret_out_ids; /* likewise, of the dispatched ones */
+    size_t ret_out_count;
+    int64_t ret_next_ms; /* when the next one expires that was not named, or -1 */
 };
 
 /* Status 0, JM_ENOJOB, or JM_EFINISHED (ret_state says how it ended). */
@@ -311,13 +315,13 @@ struct store_bulk {
 };
 
 /* Removes up to `max_rows` of what has been kept long enough: finished jobs with all that belongs
- * to them, Idempotency-Keys; and gives free pages back to the disk. */
+ * to them, Idempotency-Keys, periods of unique jobs; and gives free pages back to the disk. */
 struct store_purge {
     struct store_op op;
     int64_t now_ms;
     size_t max_rows;
-    size_t ret_rows;     /* removed; max_rows: there is more */
-    int64_t ret_next_ms; /* when there may be something to do again */
+    size_t ret_rows;     /* removed, or given a time of their own */
+    int64_t ret_next_ms; /* when there may be more to do, now_ms: at once; -1: not known */
 };
 
 /* Keeps what a person has set for a queue or a task, as a record of conf.h. */

@@ -164,6 +164,7 @@ static int apply_event(struct store *s, struct store_event *event)
     event->ret_attempt = 0;
     event->ret_supersedes = false;
     event->ret_due_ms = 0;
+    event->ret_expires_at_ms = 0;
     if (rc != SQLITE_OK)
         return rc;
     if (!found)
@@ -181,6 +182,7 @@ static int apply_event(struct store *s, struct store_event *event)
     event->ret_state = v.after.state;
     event->ret_attempt = v.after.attempt;
     event->ret_supersedes = v.supersedes;
+    event->ret_expires_at_ms = live.expires_at_ms;
     return write_verdict(s, &live, &v, event);
 }
 

@@ -52,3 +52,25 @@ int store_idem_put(struct store *s, const struct store_submit *op)
     store_query_put_int(&q, clock_wall_ms(s->conf.clock));
     return store_query_run(&q);
 }
+
+int store_idem_purge(struct store *s, int64_t now_ms, bool *ret_is_removed, int64_t *ret_over_ms)
+{
+    struct store_query q = store_use(s, SQL_IDEM_OLDEST);
+    struct store_query delete = store_use(s, SQL_IDEM_DELETE);
+    int64_t id, created_at_ms;
+    int rc = store_query_next(&q, ret_is_removed);
+
+    *ret_over_ms = 0;
+    if (rc != SQLITE_OK || !*ret_is_removed)
+        return rc;
+    id = store_query_int(&q);
+    created_at_ms = store_query_int(&q);
+    store_query_end(&q);
+    *ret_is_removed = is_over(s, created_at_ms, now_ms);
+    if (!*ret_is_removed) {
+        *ret_over_ms = created_at_ms + (int64_t)s->conf.idempotency_ms;
+        return SQLITE_OK;
+    }
+    store_query_put_int(&delete, id);
+    return store_query_run(&delete);
+}

@@ -3,9 +3,13 @@
  *
  *     store.c          open, close, batches, sync, checkpoints
  *     store_submit.c   STORE_SUBMIT
+ *     store_job.c      what was asked of a job
  *     store_idem.c, store_unique.c, store_tags.c   what comes along with a submit
- *     store_cancel.c   STORE_CANCEL
+ *     store_change.c   STORE_CHANGE, RETRY
+ *     store_cancel.c   STORE_CANCEL, EXPIRE
+ *     store_bulk.c     STORE_BULK
  *     store_remove.c   STORE_DELETE
+ *     store_purge.c    STORE_PURGE
  *     store_apply.c    STORE_APPLY: ends and other events (policy: verdict.c)
  *     store_backlog.c  STORE_TAKE, PUT_BACK, DUE
  *     store_conf.c     STORE_SET_CONF
@@ -50,12 +54,27 @@
     X(SQL_JOB_GET, "SELECT queue, task, timeout_ms, grace_ms, args FROM jobs WHERE id = ?")       \
     X(SQL_JOB_OPTIONS, "SELECT options FROM jobs WHERE id = ?")                                   \
     X(SQL_JOB_DELETE, "DELETE FROM jobs WHERE id = ?")                                            \
-    X(SQL_JOB_OF, "SELECT queue, tags FROM jobs WHERE id = ?")                                    \
+    X(SQL_JOB_SPEC, "SELECT priority, max_attempts, timeout_ms, grace_ms, queue, task, options,"  \
+                    " tags FROM jobs WHERE id = ?")                                               \
+    X(SQL_JOB_CHANGE, "UPDATE jobs SET priority = ?, max_attempts = ?, timeout_ms = ?,"           \
+                      " options = ?, tags = ? WHERE id = ?")                                      \
+    X(SQL_JOB_ARGS, "UPDATE jobs SET args = ? WHERE id = ?")                                      \
     X(SQL_LIVE_INSERT, "INSERT INTO live (id, lane, state, due_ms, attempt,"                      \
                        " max_attempts, failures, crashes, deaths, lost_from, host, begun_at_ms,"  \
-                       " expires_at_ms, retain_ms) VALUES (?,?,?,?,1,?,0,0,0,0,0,0,?,?)")         \
+                       " expires_at_ms, retain_ms) VALUES (?,?,?,?,?,?,0,0,0,0,0,0,?,?)")         \
     X(SQL_LIVE_GET, "SELECT lane, state, due_ms, attempt, max_attempts, failures, crashes,"       \
-                    " deaths, lost_from, host, begun_at_ms, retain_ms FROM live WHERE id = ?")    \
+                    " deaths, lost_from, host, begun_at_ms, retain_ms, expires_at_ms"             \
+                    " FROM live WHERE id = ?")                                                    \
+    X(SQL_LIVE_CHANGE, "UPDATE live SET state = ?, lane = ?, due_ms = ?, max_attempts = ?,"       \
+                       " expires_at_ms = ?, retain_ms = ?"                                        \
+                       " WHERE id = ? AND state = ? AND attempt = ?")                             \
+    X(SQL_LIVE_EXPIRING, "SELECT id, expires_at_ms FROM live INDEXED BY live_expiring"            \
+                         " WHERE expires_at_ms > 0 AND state IN (1, 2)"                           \
+                         " ORDER BY expires_at_ms, id LIMIT 1")                                   \
+    X(SQL_LIVE_EXPIRING_OUT, "SELECT id, expires_at_ms FROM live INDEXED BY live_expiring_out"    \
+                             " WHERE expires_at_ms > 0 AND state = 3"                             \
+                             " AND expires_at_ms > ? AND expires_at_ms <= ?"                      \
+                             " ORDER BY expires_at_ms, id LIMIT ?")                               \
     X(SQL_LIVE_MOVE, "UPDATE live SET state = ?, due_ms = ?, attempt = ?, failures = ?,"          \
                      " crashes = ?, deaths = ?, lost_from = ?, host = ?, begun_at_ms = ?"         \
                      " WHERE id = ? AND state = ? AND attempt = ?")                               \
@@ -67,9 +86,13 @@
     X(SQL_LIVE_DUE, "SELECT id, due_ms FROM live INDEXED BY live_scheduled WHERE state = 1"       \
                     " ORDER BY due_ms, id LIMIT 1")                                               \
     X(SQL_END_INSERT, "INSERT INTO ends (id, state, attempt, failures, crashes, deaths, due_ms,"  \
-                      " host, begun_at_ms, finished_at_ms, run_us, purge_at_ms, error, result)"   \
-                      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)")                                    \
+                      " host, begun_at_ms, finished_at_ms, run_us, last_attempt, purge_at_ms,"    \
+                      " error, result) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")                   \
     X(SQL_END_GET, "SELECT state, attempt FROM ends WHERE id = ?")                                \
+    X(SQL_END_MOVE, "INSERT OR REPLACE INTO attempts (id, attempt, outcome, host, begun_at_ms,"   \
+                    " ended_at_ms, run_us, error) SELECT id, attempt, ?, host, begun_at_ms,"      \
+                    " finished_at_ms, run_us, error FROM ends WHERE id = ?")                      \
+    X(SQL_END_LAST, "SELECT last_attempt FROM ends WHERE id = ?")                                 \
     X(SQL_END_DELETE, "DELETE FROM ends WHERE id = ?")                                            \
     X(SQL_ATTEMPT_INSERT, "INSERT INTO attempts (id, attempt, outcome, host, begun_at_ms,"        \
                           " ended_at_ms, run_us, error) VALUES (?,?,?,?,?,?,?,?)")                \
@@ -77,6 +100,25 @@
     X(SQL_IDEM_GET, "SELECT created_at_ms, fingerprint, id FROM idem WHERE key = ?")              \
     X(SQL_IDEM_PUT, "INSERT OR REPLACE INTO idem (key, fingerprint, id, created_at_ms)"           \
                     " VALUES (?,?,?,?)")                                                          \
+    X(SQL_IDEM_OLDEST, "SELECT id, created_at_ms FROM idem INDEXED BY idem_job"                   \
+                       " ORDER BY id LIMIT 1")                                                    \
+    X(SQL_IDEM_DELETE, "DELETE FROM idem WHERE id = ?")                                           \
+    X(SQL_ENDS_DUE, "SELECT id, purge_at_ms, 0 FROM ends INDEXED BY ends_purge"                   \
+                    " WHERE purge_at_ms > 0 ORDER BY purge_at_ms, id LIMIT ?")                    \
+    X(SQL_ENDS_WALK, "SELECT id, purge_at_ms, finished_at_ms FROM ends WHERE id > ?"              \
+                     " ORDER BY id LIMIT ?")                                                      \
+    X(SQL_END_PURGE_AT, "UPDATE ends SET purge_at_ms = ? WHERE id = ?")                           \
+    X(SQL_JOB_BYTES, "SELECT coalesce((SELECT length(args) FROM jobs WHERE id = ?1), 0)"          \
+                     " + coalesce((SELECT length(result) FROM ends WHERE id = ?1), 0)")           \
+    X(SQL_UNIQUES_NEXT, "SELECT until_ms FROM uniques INDEXED BY uniques_period"                  \
+                        " WHERE until_ms > 0 ORDER BY until_ms LIMIT 1")                          \
+    X(SQL_UNIQUES_PURGE, "DELETE FROM uniques WHERE digest IN (SELECT digest FROM uniques"        \
+                         " INDEXED BY uniques_period WHERE until_ms > 0 AND until_ms <= ?"        \
+                         " ORDER BY until_ms LIMIT ?)")                                           \
+    X(SQL_FREE_PAGES, "PRAGMA freelist_count")                                                    \
+    X(SQL_PAGES, "PRAGMA page_count")                                                             \
+    X(SQL_SHRINK, "PRAGMA incremental_vacuum(256)")                                               \
+    X(SQL_AUTO_VACUUM, "PRAGMA auto_vacuum")                                                      \
     X(SQL_UNIQUE_GET, "SELECT id, how, until_ms FROM uniques WHERE digest = ?")                   \
     X(SQL_UNIQUE_PUT, "INSERT OR REPLACE INTO uniques (digest, id, how, until_ms)"                \
                       " VALUES (?,?,?,?)")                                                        \
@@ -99,6 +141,7 @@
                     " seen_at_ms = excluded.seen_at_ms"                                           \
                     " WHERE kind <> excluded.kind OR doc <> excluded.doc"                         \
                     " OR seen_at_ms < excluded.seen_at_ms - 60000")                               \
+    X(SQL_QUEUE_CONFS, "SELECT queue, conf FROM queue_confs")                                     \
     X(SQL_QUEUE_CONF_PUT, "INSERT OR REPLACE INTO queue_confs (queue, conf) VALUES (?,?)")        \
     X(SQL_TASK_CONF_PUT, "INSERT OR REPLACE INTO task_confs (task, conf) VALUES (?,?)")           \
     X(SQL_BAD_INSERT, "INSERT INTO quarantine (found_at_ms, length_bytes, bytes) VALUES (?,?,?)") \
@@ -120,7 +163,12 @@ struct store {
     sqlite3_stmt *stmts[STORE_SQL_COUNT];
     struct store_tally tally;
     struct store_lanes lanes;
-    struct buf scratch; /* the error map that is being written */
+    struct buf scratch;        /* the error map, or the options, that are being written */
+    struct buf row;            /* what store_job_get has read */
+    uint64_t purged_to;        /* how far the purge's walk over `ends` has come */
+    uint64_t purged_to_before; /* the batch that runs */
+    bool can_shrink;           /* the database can give pages back */
+    bool has_set_conf;         /* the batch that runs has changed the settings of a queue */
     size_t wal_bytes;
     bool is_broken; /* an error was final; nothing is written any more */
 
@@ -139,6 +187,7 @@ struct store_live {
     uint64_t host;
     int64_t begun_at_ms;
     uint64_t retain_ms;
+    int64_t expires_at_ms;
 };
 
 static inline struct store_query store_use(struct store *s, enum store_sql which)
@@ -162,6 +211,26 @@ int store_lanes_clean(struct store *s, int64_t now_ms, size_t max_rows,
 int store_live_get(struct store *s, uint64_t id, struct store_live *ret_live,
                    bool *ret_found) JM_MUST_CHECK;
 
+/* What was asked of a job, but for its args; the spans stay until the next call. */
+int store_job_get(struct store *s, uint64_t id, struct job_spec *ret_spec,
+                  bool *ret_found) JM_MUST_CHECK;
+
+/* How a job begins to live (`was` is JOB_NONE), or does so again, or goes on. */
+struct store_birth {
+    uint64_t id;
+    const struct job_spec *spec;
+    struct store_lane *lane; /* for what `spec` says */
+    enum job_state was;
+    enum job_state state;
+    int64_t due_ms;
+    uint32_t attempt;
+};
+int store_live_insert(struct store *s, const struct store_birth *birth) JM_MUST_CHECK;
+
+/* A person changes it: its lane, state, due time, and what else `after->spec` says of it. */
+int store_live_change(struct store *s, const struct store_live *live,
+                      const struct store_birth *after) JM_MUST_CHECK;
+
 /* Moves it from its state to `to`, by an event that the state table allows, in nothing but the
  * state. */
 int store_live_enter(struct store *s, const struct store_live *live, enum job_event event,
@@ -176,6 +245,10 @@ struct store_end {
     struct span error;
     struct span result;
 };
+
+/* When such an end may be removed; 0: by the broker's default (store_purge.c). */
+int64_t store_purge_at(const struct store *s, const struct store_live *live, enum job_state state,
+                       int64_t now_ms);
 
 /* Takes the job out of `live` and writes its end. */
 int store_live_end(struct store *s, const struct store_live *live,
@@ -193,6 +266,10 @@ struct store_removed {
 int store_remove_job(struct store *s, uint64_t id, int64_t now_ms,
                      struct store_removed *ret_removed) JM_MUST_CHECK;
 
+/* Lets a job that ended as `was` live again. In `ret_status` JM_EOVERLOAD above JM_LANES. */
+int store_retry_job(struct store *s, uint64_t id, enum job_state was, uint32_t *ret_attempt,
+                    int *ret_status) JM_MUST_CHECK;
+
 /* State and attempt of a job that has ended; JOB_NONE if none has. */
 int store_end_get(struct store *s, uint64_t id, enum job_state *ret_state,
                   uint32_t *ret_attempt) JM_MUST_CHECK;
@@ -202,6 +279,10 @@ int store_end_get(struct store *s, uint64_t id, enum job_state *ret_state,
 int store_idem_find(struct store *s, struct store_submit *op, bool *ret_known,
                     int *ret_status) JM_MUST_CHECK;
 int store_idem_put(struct store *s, const struct store_submit *op) JM_MUST_CHECK;
+
+/* Removes the oldest key if its window is over, else says when it will be; 0: there is none. */
+int store_idem_purge(struct store *s, int64_t now_ms, bool *ret_is_removed,
+                     int64_t *ret_over_ms) JM_MUST_CHECK;
 
 /* Whether a unique job may be inserted. If it replaces one, that is in `ret_replaced`, which else
  * is left alone; if it may not, the answer and the status are filled in. Writes nothing. */
@@ -218,6 +299,9 @@ int store_meta_get(struct store *s, const char *name, int64_t *ret_value) JM_MUS
 /* Sets it, if it was smaller. */
 int store_meta_raise(struct store *s, const char *name, int64_t value) JM_MUST_CHECK;
 
+/* Reads from the database how long queues keep their ends. */
+int store_conf_load(struct store *s) JM_MUST_CHECK;
+
 /* The operations. */
 int store_submit(struct store *s, struct store_submit *op, int *ret_status) JM_MUST_CHECK;
 int store_apply(struct store *s, struct store_apply *op, int *ret_status) JM_MUST_CHECK;
@@ -225,6 +309,11 @@ int store_take(struct store *s, struct store_take *op, int *ret_status) JM_MUST_
 int store_put_back(struct store *s, struct store_put_back *op, int *ret_status) JM_MUST_CHECK;
 int store_due(struct store *s, struct store_due *op, int *ret_status) JM_MUST_CHECK;
 int store_cancel(struct store *s, struct store_cancel *op, int *ret_status) JM_MUST_CHECK;
+int store_change(struct store *s, struct store_change *op, int *ret_status) JM_MUST_CHECK;
+int store_retry(struct store *s, struct store_retry *op, int *ret_status) JM_MUST_CHECK;
+int store_expire(struct store *s, struct store_expire *op, int *ret_status) JM_MUST_CHECK;
+int store_bulk(struct store *s, struct store_bulk *op, int *ret_status) JM_MUST_CHECK;
+int store_purge(struct store *s, struct store_purge *op, int *ret_status) JM_MUST_CHECK;
 int store_delete(struct store *s, struct store_delete *op, int *ret_status) JM_MUST_CHECK;
 int store_set_conf(struct store *s, struct store_set_conf *op, int *ret_status) JM_MUST_CHECK;
 int store_learn(struct store *s, struct store_learn *op, int *ret_status) JM_MUST_CHECK;

@@ -56,20 +56,20 @@ void store_lane_move(struct store *s, struct store_lane *lane, enum job_state fr
     store_lanes_move(&s->lanes, lane, from, to);
 }
 
-/* From the oldest lane on; whatever is removed here cannot come back by a rollback, since its row
- * is written again with its next job. */
+/* Looks at `max_rows` lanes, and next time at the next ones. Whatever is removed here cannot come
+ * back by a rollback, since its row is written again with its next job. */
 int store_lanes_clean(struct store *s, int64_t now_ms, size_t max_rows, size_t *ret_rows)
 {
+    size_t count = s->lanes.by_name.len;
     int rc = SQLITE_OK;
 
     *ret_rows = 0;
-    LIST_EACH_SAFE(node, &s->lanes.all)
-    {
+    for (size_t i = 0; rc == SQLITE_OK && i < max_rows && i < count; i++) {
+        struct list *node = list_pop_front(&s->lanes.all);
         struct store_lane *lane = LIST_ENTRY(node, struct store_lane, in_all);
         struct store_query q = store_use(s, SQL_LANE_DELETE);
 
-        if (rc != SQLITE_OK || *ret_rows >= max_rows)
-            return rc;
+        list_push_back(&s->lanes.all, node);
         if (lane->idle_since_ms == 0 || now_ms - lane->idle_since_ms < LANE_IDLE_MS ||
             lane->live_delta != 0 || lane->is_stored_by_batch)
             continue;
@@ -104,6 +104,7 @@ int store_live_get(struct store *s, uint64_t id, struct store_live *ret_live, bo
     ret_live->host = (uint64_t)store_query_int(&q);
     ret_live->begun_at_ms = store_query_int(&q);
     ret_live->retain_ms = (uint64_t)store_query_int(&q);
+    ret_live->expires_at_ms = store_query_int(&q);
     store_query_end(&q);
     return ret_live->lane == NULL ? SQLITE_CORRUPT : SQLITE_OK;
 }
@@ -133,9 +134,56 @@ int store_live_enter(struct store *s, const struct store_live *live, enum job_ev
     return rc;
 }
 
+int store_live_insert(struct store *s, const struct store_birth *birth)
+{
+    const struct job_spec *spec = birth->spec;
+    struct store_query q = store_use(s, SQL_LIVE_INSERT);
+    int rc;
+
+    store_query_put_int(&q, (int64_t)birth->id);
+    store_query_put_int(&q, birth->lane->number);
+    store_query_put_int(&q, birth->state);
+    store_query_put_int(&q, birth->due_ms);
+    store_query_put_int(&q, birth->attempt);
+    store_query_put_int(&q, spec->max_attempts);
+    store_query_put_int(&q, spec->expires_at_ms);
+    store_query_put_int(&q, (int64_t)spec->retain_ms);
+    rc = store_query_run(&q);
+    if (rc == SQLITE_OK)
+        store_lane_move(s, birth->lane, birth->was, birth->state);
+    return rc;
+}
+
+/* The job may go into another lane: there it comes to be as it leaves the one it was in. */
+int store_live_change(struct store *s, const struct store_live *live,
+                      const struct store_birth *after)
+{
+    const struct job_spec *spec = after->spec;
+    struct store_query q = store_use(s, SQL_LIVE_CHANGE);
+    int rc;
+
+    assert(job_state_can_move(JOB_ON_CHANGE, live->job.state, after->state));
+    store_query_put_int(&q, after->state);
+    store_query_put_int(&q, after->lane->number);
+    store_query_put_int(&q, after->due_ms);
+    store_query_put_int(&q, spec->max_attempts);
+    store_query_put_int(&q, spec->expires_at_ms);
+    store_query_put_int(&q, (int64_t)spec->retain_ms);
+    store_query_put_int(&q, (int64_t)live->id);
+    store_query_put_int(&q, live->job.state);
+    store_query_put_int(&q, live->job.attempt);
+    rc = expect_one(s, store_query_run(&q));
+    if (rc != SQLITE_OK)
+        return rc;
+    store_lane_move(s, live->lane, live->job.state, JOB_NONE);
+    store_lane_move(s, after->lane, JOB_NONE, after->state);
+    return SQLITE_OK;
+}
+
 static int insert_end(struct store *s, const struct store_live *live, const struct store_end *end)
 {
     struct store_query q = store_use(s, SQL_END_INSERT);
+    int64_t now_ms = clock_wall_ms(s->conf.clock);
 
     store_query_put_int(&q, (int64_t)live->id);
     store_query_put_int(&q, end->job.state);
@@ -146,9 +194,10 @@ static int insert_end(struct store *s, const struct store_live *live, const stru
     store_query_put_int(&q, live->due_ms);
     store_query_put_int(&q, (int64_t)end->host);
     store_query_put_int(&q, end->begun_at_ms);
-    store_query_put_int(&q, clock_wall_ms(s->conf.clock));
+    store_query_put_int(&q, now_ms);
     store_query_put_int(&q, (int64_t)end->run_us);
-    store_query_put_int(&q, 0); /* purge_at_ms */
+    store_query_put_int(&q, live->job.attempt);
+    store_query_put_int(&q, store_purge_at(s, live, end->job.state, now_ms));
     store_query_put_blob(&q, end->error);
     store_query_put_blob(&q, end->result);
     return store_query_run(&q);

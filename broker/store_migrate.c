@@ -99,7 +99,9 @@ int store_db_migrate(sqlite3 *db, const char *path, char ret_sentence[256])
 
     if (rc != 0)
         return rc;
-    rc = sqlite3_exec(db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+    /* Only a new file can be made so that it gives space back page by page. */
+    rc = sqlite3_exec(db, "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL", NULL, NULL,
+                      NULL);
     for (size_t i = (size_t)version; rc == SQLITE_OK && i < count; i++)
         rc = apply_step(db, &steps[i]);
     return rc == SQLITE_OK ? 0 : say(db, rc, path, ret_sentence);

@@ -22,26 +22,9 @@ static int delete_unique(struct store *s, uint64_t id, int64_t now_ms)
     return store_query_run(&q);
 }
 
-/* What the row in `jobs` says that is needed for the rest. The tags are in the scratch buffer. */
-static int find_job(struct store *s, uint64_t id, struct store_queue **ret_queue, bool *ret_found)
+static int delete_rows(struct store *s, uint64_t id, const struct job_spec *spec, int64_t now_ms)
 {
-    struct store_query q = store_use(s, SQL_JOB_OF);
-    int rc;
-
-    store_query_put_int(&q, (int64_t)id);
-    rc = store_query_next(&q, ret_found);
-    if (rc != SQLITE_OK || !*ret_found)
-        return rc;
-    *ret_queue = store_tally_need(&s->tally, store_query_bytes(&q));
-    buf_clear(&s->scratch);
-    buf_put_span(&s->scratch, store_query_bytes(&q));
-    store_query_end(&q);
-    return *ret_queue == NULL || buf_has_failed(&s->scratch) ? SQLITE_NOMEM : SQLITE_OK;
-}
-
-static int delete_rows(struct store *s, uint64_t id, int64_t now_ms)
-{
-    int rc = store_tags_delete(s, id, buf_span(&s->scratch));
+    int rc = store_tags_delete(s, id, spec->tags);
 
     if (rc == SQLITE_OK)
         rc = delete_unique(s, id, now_ms);
@@ -57,11 +40,12 @@ static int delete_rows(struct store *s, uint64_t id, int64_t now_ms)
 int store_remove_job(struct store *s, uint64_t id, int64_t now_ms,
                      struct store_removed *ret_removed)
 {
-    struct store_queue *queue = NULL;
     enum job_state state = JOB_NONE;
+    struct store_queue *queue;
+    struct job_spec spec;
     uint32_t attempt;
     bool found = false;
-    int rc = find_job(s, id, &queue, &found);
+    int rc = store_job_get(s, id, &spec, &found);
 
     if (rc == SQLITE_OK && found)
         rc = store_end_get(s, id, &state, &attempt);
@@ -70,8 +54,11 @@ int store_remove_job(struct store *s, uint64_t id, int64_t now_ms,
     *ret_removed = (struct store_removed){.is_there = found, .state = state};
     if (state == JOB_NONE)
         return SQLITE_OK;
+    queue = store_tally_need(&s->tally, spec.queue);
+    if (queue == NULL)
+        return SQLITE_NOMEM;
     store_tally_move(&s->tally, queue, state, JOB_NONE);
-    return delete_rows(s, id, now_ms);
+    return delete_rows(s, id, &spec, now_ms);
 }
 
 /* A person who deletes a job frees the place of a unique one, however long it would be held. */

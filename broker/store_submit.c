@@ -23,21 +23,6 @@ static int insert_job(struct store *s, const struct store_submit *op)
     return store_query_run(&q);
 }
 
-static int insert_live(struct store *s, const struct store_submit *op,
-                       const struct store_lane *lane)
-{
-    struct store_query q = store_use(s, SQL_LIVE_INSERT);
-
-    store_query_put_int(&q, (int64_t)op->id);
-    store_query_put_int(&q, lane->number);
-    store_query_put_int(&q, op->state);
-    store_query_put_int(&q, op->due_ms);
-    store_query_put_int(&q, op->spec.max_attempts);
-    store_query_put_int(&q, op->spec.expires_at_ms);
-    store_query_put_int(&q, (int64_t)op->spec.retain_ms);
-    return store_query_run(&q);
-}
-
 /* What stands in its own tables, for the few jobs that have it. */
 static int insert_extras(struct store *s, const struct store_submit *op)
 {
@@ -55,12 +40,14 @@ static int insert_extras(struct store *s, const struct store_submit *op)
 static int insert(struct store *s, const struct store_submit *op, int *ret_status)
 {
     const struct job_spec *spec = &op->spec;
-    struct store_lane *lane = NULL;
-    int rc = store_lane_need(s, spec->queue, spec->task, spec->priority, spec->limit_key, &lane);
+    struct store_birth birth = {
+        .id = op->id, .spec = spec, .state = op->state, .due_ms = op->due_ms, .attempt = 1};
+    int rc =
+        store_lane_need(s, spec->queue, spec->task, spec->priority, spec->limit_key, &birth.lane);
 
-    if (rc == SQLITE_OK && lane == NULL)
+    if (rc == SQLITE_OK && birth.lane == NULL)
         *ret_status = JM_EOVERLOAD;
-    if (rc != SQLITE_OK || lane == NULL)
+    if (rc != SQLITE_OK || birth.lane == NULL)
         return rc;
     rc = insert_job(s, op);
     /* The id is there already: the caller's bug, but no reason to fail its neighbours. */
@@ -69,11 +56,9 @@ static int insert(struct store *s, const struct store_submit *op, int *ret_statu
         return SQLITE_OK;
     }
     if (rc == SQLITE_OK)
-        rc = insert_live(s, op, lane);
+        rc = store_live_insert(s, &birth);
     if (rc == SQLITE_OK)
         rc = insert_extras(s, op);
-    if (rc == SQLITE_OK)
-        store_lane_move(s, lane, JOB_NONE, op->state);
     *ret_status = 0;
     return rc;
 }

@@ -14,6 +14,8 @@ struct store_queue {
     struct list in_touched; /* while the present or last batch changed it */
     struct store_counts now;
     struct store_counts delta; /* of the batch that runs */
+    uint64_t retain_ms;        /* how long its ends are kept; 0: as the broker says */
+    uint64_t retain_failed_ms;
     size_t name_len;
     char name[];
 };

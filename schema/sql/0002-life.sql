@@ -60,7 +60,9 @@ ALTER TABLE new_live RENAME TO live;
 CREATE INDEX live_out ON live (id) WHERE state IN (3, 4);
 CREATE INDEX live_backlog ON live (lane, due_ms, id) WHERE state = 2;
 CREATE INDEX live_scheduled ON live (due_ms, id) WHERE state = 1;
+-- What has not begun: here, and with Redis, from where it has to be taken back first.
 CREATE INDEX live_expiring ON live (expires_at_ms, id) WHERE expires_at_ms > 0 AND state IN (1, 2);
+CREATE INDEX live_expiring_out ON live (expires_at_ms, id) WHERE expires_at_ms > 0 AND state = 3;
 
 CREATE TABLE new_ends (
     id             INTEGER PRIMARY KEY,
@@ -74,15 +76,19 @@ CREATE TABLE new_ends (
     begun_at_ms    INTEGER NOT NULL,
     finished_at_ms INTEGER NOT NULL,
     run_us         INTEGER NOT NULL,
+    last_attempt   INTEGER NOT NULL, -- the highest number given out; above `attempt` if that was
+                                     -- given up as lost and succeeded after all
     purge_at_ms    INTEGER NOT NULL, -- when it may go; 0: by the broker's default, which a walk in
                                      -- the order of ids finds without an index
     error          BLOB,             -- a msgpack map: code, message and evidence
     result         BLOB              -- one msgpack value
 ) STRICT;
 INSERT INTO new_ends (id, state, attempt, failures, crashes, deaths, due_ms, host, begun_at_ms,
-                      finished_at_ms, run_us, purge_at_ms, error, result)
+                      finished_at_ms, run_us, last_attempt, purge_at_ms, error, result)
     SELECT id, state, attempt, failures, crashes, deaths, due_ms, host, begun_at_ms, finished_at_ms,
-           run_us, iif(state = 11, finished_at_ms + 604800000, 0), error, result FROM ends;
+           run_us, max(attempt, (SELECT 1 + coalesce(max(a.attempt), 0) FROM attempts a
+                                 WHERE a.id = ends.id)),
+           iif(state = 11, finished_at_ms + 604800000, 0), error, result FROM ends;
 DROP TABLE ends;
 ALTER TABLE new_ends RENAME TO ends;
 
@@ -105,6 +111,7 @@ CREATE TABLE uniques (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX uniques_job ON uniques (id);
+CREATE INDEX uniques_period ON uniques (until_ms) WHERE until_ms > 0;
 
 -- What people have set; a record of broker/conf.h.
 CREATE TABLE queue_confs (
