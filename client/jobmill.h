@@ -21,8 +21,8 @@
  *
  * Repeats: a connection that breaks is made again. A request is repeated, with a growing pause and
  * for at most `retry_ms`, if it never left (the connection was refused), if it only reads, or if it
- * carries an idempotency key. A submit, cancel or delete that was sent and got no answer is never
- * repeated otherwise: it returns JOBMILL_EFATE, and only the caller can know what to do.
+ * carries an idempotency key. Anything else that was sent and got no answer is never repeated: it
+ * returns JOBMILL_EFATE, and only the caller can know what to do.
  *
  * Options structs: zero is the default of every member. Set `size` to sizeof the struct, so that
  * members that later versions add at the end are seen; 0 means the members of the first version,
@@ -175,7 +175,7 @@ struct jobmill_submit_options {
     int64_t wait_ms;      /* 0: return at once; < 0: wait without end for the job to finish */
     /* Here the first version ends. */
     unsigned priority;      /* 1 to 9, 9 goes first; 0: the queue's, or else 5 */
-    const char *run_at;     /* not before; NULL: at once; */
+    const char *run_at;     /* not before; NULL: at once */
     int64_t delay_ms;       /* the same from now on; at most one of the two */
     const char *expires_at; /* an attempt that has not begun by then never begins */
     int64_t grace_ms;       /* from SIGTERM to SIGKILL; 0: the broker's; < 0: none */
@@ -267,7 +267,7 @@ JOBMILL_CHECK int jobmill_list(struct jobmill *mill, const struct jobmill_list_o
  * needed; `cursor` and `limit` don't count): many requests, if they are many jobs. A job for which
  * it is not possible is matched and not changed. With `is_dry_run` nothing is. A failure on the way
  * leaves what was changed before it; the same call goes on from there. Either output may be NULL.
- */
+ * JOBMILL_ENOFILTER. */
 JOBMILL_CHECK int jobmill_cancel_all(struct jobmill *mill,
                                      const struct jobmill_list_options *filter, int is_dry_run,
                                      uint64_t *ret_matched, uint64_t *ret_changed);

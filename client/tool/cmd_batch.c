@@ -49,14 +49,16 @@ static int64_t on_read(void *context, char *bytes, size_t room)
 static void on_answer(void *context, uint64_t index, struct jobmill_answer *answer)
 {
     struct batch *batch = context;
+    int exit = TOOL_OK;
 
     if (batch->is_json)
-        batch->exit = tool_print_json(jobmill_answer_value(answer));
+        exit = tool_print_json(jobmill_answer_value(answer));
     else if (jobmill_answer_error(answer) == 0)
         puts(jobmill_answer_id(answer));
     else
         tool_say(TOOL_REFUSED, "item %llu: %s (%s)", (unsigned long long)index + 1,
                  jobmill_answer_error_text(answer), jobmill_answer_error_code(answer));
+    batch->exit = exit != TOOL_OK ? exit : batch->exit;
 }
 
 static int submit(struct jobmill *mill, const struct batch_conf *conf, struct batch *batch)

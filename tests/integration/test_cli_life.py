@@ -44,6 +44,10 @@ class Life(BrokerTest):
         out = self.tool("jobs", "--json", "--all", *filters)
         return [job["id"] for line in out.splitlines() for job in json.loads(line)["jobs"]]
 
+    def batch(self, lines, *args):
+        return subprocess.run([TOOL, "batch", "-", *args], env=environment(self.url), input=lines,
+                              capture_output=True, text=True, timeout=60)
+
     def test_a_job_keeps_what_it_was_given(self):
         job = self.get(self.submit(
             "echo", "--queue=kept", "--priority=8", "--delay=1h", "--expires=2h", "--timeout=1m",
@@ -89,6 +93,37 @@ class Life(BrokerTest):
         self.assertEqual(self.listed("--error=task_failed", "--tag=found"), [failed])
         self.assertEqual(self.listed("--queue=found", "--since=1h"), [keyed, tagged])
         self.assertEqual(self.listed("--queue=found", "--until=1h"), [])
+
+    def test_a_batch_tells_what_became_of_each_line(self):
+        lines = ('{"task":"echo","args":{"n":1},"tags":["batched"]}\n'
+                 'no JSON\n'
+                 '{"task":"echo","delay_ms":3600000,"tags":["batched"],"idempotency_key":"b"}\n'
+                 '{"task":"echo","priority":10}\n')
+        run = self.batch(lines)
+        ids = run.stdout.split()
+        self.assertEqual((run.returncode, len(ids)), (REFUSED, 2), run)
+        self.assertRegex(run.stderr, r"\A.*item 2: .*\(bad_json\)\n.*item 4: .*\(bad_field\)\n"
+                                     r".*: 2 items are not submitted\n\Z")
+        self.assertEqual(self.listed("--tag=batched"), ids[::-1])
+        self.assertEqual(self.tool("wait", ids[0]), '{"n":1}\n')
+        run = self.batch(lines.splitlines(True)[2])
+        self.assertEqual((run.returncode, run.stdout.split()), (OK, ids[1:]), "the same key")
+
+    def test_a_batch_needs_memory_for_some_items_only(self):
+        def peak_kib(count):
+            line = json.dumps({"task": "echo", "queue": "large", "args": "x" * 1000}) + "\n"
+            run = subprocess.Popen([TOOL, "batch", "-"], stdin=subprocess.PIPE, text=True,
+                                   stdout=subprocess.DEVNULL, env={
+                                       **environment(self.url),
+                                       "ASAN_OPTIONS": "quarantine_size_mb=1"})
+            run.stdin.write(line * count)
+            run.stdin.close()
+            _, status, usage = os.wait4(run.pid, 0)
+            run.returncode = status
+            self.assertEqual(status, 0)
+            return usage.ru_maxrss
+
+        self.assertLess(peak_kib(20000) - peak_kib(10), 8192)
 
     def test_a_bar_shows_the_progress_of_a_running_job(self):
         gate = self.mill.dir / "gate"

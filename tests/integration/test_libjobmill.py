@@ -63,8 +63,8 @@ class Libraries(unittest.TestCase):
 
 
 class Example(unittest.TestCase):
-    def run_example(self, mill, kind, *args):
-        return mill.start("example", harness.BIN / f"example_submit_{kind}", *args,
+    def run_example(self, mill, kind, *args, name="submit"):
+        return mill.start("example", harness.BIN / f"example_{name}_{kind}", *args,
                           env={"JOBMILL_URL": f"unix:{mill.socket_path}"})
 
     def test_submits_waits_and_prints_with_either_library(self):
@@ -80,6 +80,19 @@ class Example(unittest.TestCase):
                 example.is_expected_to_fail = True
                 self.assertEqual(example.wait(), 1)
                 self.assertIn("error -1 (invalid_argument)", example.err)
+
+    def test_a_batch_of_many_jobs_comes_through(self):
+        with harness.Mill() as mill:
+            mill.start_redis()
+            mill.start_broker()
+            for kind in ("shared", "archive"):
+                example = self.run_example(mill, kind, "echo", "20000", name="batch")
+                self.assertEqual(example.wait(), 0)
+                self.assertEqual(example.out, "20000 jobs are submitted\n")
+            example = self.run_example(mill, "shared", "no name", "2", name="batch")
+            example.is_expected_to_fail = True
+            self.assertEqual(example.wait(), 1)
+            self.assertRegex(example.err, r"(?s)job 0: .*job 1: ")
 
 
 if __name__ == "__main__":
