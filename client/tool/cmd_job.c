@@ -85,6 +85,22 @@ static void put_member(struct buf *out, struct span map, const char *name)
         buf_put_u8(out, '?');
 }
 
+/* "  MESSAGE (CODE, until TIME)" */
+static void put_reason(struct buf *out, struct span reason)
+{
+    struct span until;
+
+    buf_put_str(out, "  ");
+    put_member(out, reason, "message");
+    buf_put_str(out, " (");
+    put_member(out, reason, "code");
+    if (field_find(reason, "until", &until)) {
+        buf_put_str(out, ", until ");
+        field_put(out, until);
+    }
+    buf_put_str(out, ")\n");
+}
+
 static void put_reasons(struct buf *out, struct span answer)
 {
     struct span reasons, reason;
@@ -96,13 +112,8 @@ static void put_reasons(struct buf *out, struct span answer)
     mp_open(&c, reasons);
     if (!mp_next_array(&c, &count))
         return;
-    for (; count > 0 && mp_skip(&c, FIELD_DEPTH, &reason); count--) {
-        buf_put_str(out, "  ");
-        put_member(out, reason, "message");
-        buf_put_str(out, " (");
-        put_member(out, reason, "code");
-        buf_put_str(out, ")\n");
-    }
+    for (; count > 0 && mp_skip(&c, FIELD_DEPTH, &reason); count--)
+        put_reason(out, reason);
 }
 
 /* "ID is queued:" and a line for each reason, in the broker's words. */
@@ -123,8 +134,8 @@ static int print_explanation(struct span answer)
     put_reasons(&out, answer);
     if (field_find(answer, "jobs_before", &before)) {
         mp_open(&c, before);
-        if (mp_next_uint(&c, UINT64_MAX, &number))
-            buf_printf(&out, "  Jobs that go before it: %llu\n", (unsigned long long)number);
+        if (mp_next_uint(&c, UINT64_MAX, &number) && number > 0)
+            buf_printf(&out, "  jobs that go before it: %llu\n", (unsigned long long)number);
     }
     printf("%.*s", (int)out.len, (const char *)out.data);
     buf_done(&out);

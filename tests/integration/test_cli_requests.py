@@ -147,12 +147,12 @@ class OneJob(Requests):
 
     def test_explain_speaks_in_sentences(self):
         answer = json.dumps({"id": "X1", "state": "queued", "jobs_before": 12, "reasons": [
-            {"code": "paused", "message": "The queue is paused."},
-            {"code": "behind_others", "message": "Others go first.", "more": 1}]})
+            {"code": "queue_rate", "message": "the rate is used up", "until": "T", "limit": 1},
+            {"code": "behind_others", "message": "others go first"}]})
         line, _, out = self.ask("explain", "X1", answer=answer)
         self.assertEqual(line, "GET /v1/jobs/X1/explain")
-        self.assertEqual(out, "X1 is queued:\n  The queue is paused. (paused)\n"
-                              "  Others go first. (behind_others)\n  Jobs that go before it: 12\n")
+        self.assertEqual(out, "X1 is queued:\n  the rate is used up (queue_rate, until T)\n"
+                              "  others go first (behind_others)\n  jobs that go before it: 12\n")
         *_, out = self.ask("explain", "X1", "--json", answer=answer)
         self.assertEqual(json.loads(out), json.loads(answer))
         self.ask("explain", "X1", answer="[]", status=FAILED, err="no explanation")
