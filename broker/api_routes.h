@@ -15,6 +15,8 @@ void api_jobs_get_result(struct call *call);
 void api_jobs_cancel(struct call *call);
 void api_jobs_delete(struct call *call);
 
+void api_explain_run(struct call *call);
+
 void api_lists_jobs(struct call *call);
 void api_lists_queues(struct call *call);
 void api_lists_queue(struct call *call);

@@ -92,6 +92,7 @@ struct call {
     union {
         struct core_cancel cancel;
         struct store_delete remove;
+        size_t jobs_before; /* explain: in the backlog, up to JM_EXPLAIN_JOBS */
     } op;
     struct waiter waiter;
     struct timer timer;

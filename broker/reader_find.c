@@ -11,11 +11,9 @@
  */
 #include "broker/reader_inside.h"
 
+#include "broker/evidence.h"
 #include "broker/job_options.h"
-#include "lib/mp.h"
 #include "schema/id.h"
-
-enum { ERROR_DEPTH = 8 }; /* of the values in an error map */
 
 /* What is known of the job that is looked at; spans into rows that are open. */
 struct candidate {
@@ -161,27 +159,6 @@ static int check_state(struct find *find, struct candidate *c, bool *ret_fits)
     return rc;
 }
 
-static bool has_code(struct span error, struct span code)
-{
-    struct mp_cursor c;
-    struct span name;
-    struct span value;
-    uint32_t count;
-
-    mp_open(&c, error);
-    if (!mp_next_map(&c, &count))
-        return false;
-    while (count-- > 0) {
-        if (!mp_next_str(&c, &name))
-            return false;
-        if (span_is_str(name, "code"))
-            return mp_next_str(&c, &value) && span_is_equal(value, code);
-        if (!mp_skip(&c, ERROR_DEPTH, &value))
-            return false;
-    }
-    return false;
-}
-
 static int check_error(struct find *find, uint64_t id, bool *ret_fits)
 {
     struct store_query q = reader_use(find->r, SQL_FIND_ERROR);
@@ -192,7 +169,8 @@ static int check_error(struct find *find, uint64_t id, bool *ret_fits)
         return SQLITE_OK;
     store_query_put_int(&q, (int64_t)id);
     rc = store_query_next(&q, &found);
-    *ret_fits = found && has_code(store_query_bytes(&q), find->filter->error);
+    *ret_fits =
+        found && span_is_equal(evidence_text(store_query_bytes(&q), "code"), find->filter->error);
     store_query_end(&q);
     return rc;
 }

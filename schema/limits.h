@@ -78,6 +78,7 @@ enum {
     JM_BATCH_DISCARD_BYTES = 64 << 20, /* read behind an error, so that the answer is read */
 
     /* Waiting and listing. */
+    JM_EXPLAIN_JOBS = 10000, /* counted before one that waits */
     JM_WAIT_LIMIT_S = 60,
     JM_WAITERS = 10000,
     JM_CONNECTIONS = 10000,

@@ -375,6 +375,49 @@ class Jobs(Api):
                          "the waiter is gone")
 
 
+class Explain(Api):
+    def explain(self, job_id):
+        answer = self.get(f"/v1/jobs/{job_id}/explain")
+        self.assertEqual((answer.status, answer.value["id"]), (200, job_id), answer)
+        return answer.value
+
+    def codes(self, job_id):
+        return [reason["code"] for reason in self.explain(job_id)["reasons"]]
+
+    def test_a_job_tells_why_it_has_not_begun(self):
+        nobody = self.mill.submit("noop", queue="nobody")
+        self.assertIn("no_worker_for_queue", self.codes(nobody["id"]))
+        later = self.mill.submit("noop", delay_ms=3600000)
+        why = self.explain(later["id"])
+        self.assertEqual((why["state"], why["jobs_before"]), ("scheduled", 0))
+        self.assertEqual(why["reasons"][0]["code"], "due_later")
+        self.assertEqual(why["reasons"][0]["until"], self.mill.job(later["id"])["due_at"])
+        failed = self.mill.submit("fail", {"retry_after_ms": 3600000})
+        self.mill.wait_for_state(failed["id"], "scheduled")
+        self.assertEqual(self.codes(failed["id"]), ["retry_wait"])
+
+    def test_a_job_that_has_begun_or_ended_says_so(self):
+        done = self.mill.submit("noop", wait=30)
+        self.assertEqual(self.codes(done["id"]), ["finished"])
+        job = self.mill.submit("sleep", {"ms": 60000})
+        self.mill.wait_for_state(job["id"], "running")
+        self.assertEqual(self.codes(job["id"]), ["running"])
+        self.post(f"/v1/jobs/{job['id']}/cancel")
+        self.assert_problem(self.get(f"/v1/jobs/{NO_JOB}/explain"), 404, "no_such_job")
+        self.assert_problem(self.get(f"/v1/jobs/{job['id']}/explain?wait=1"), 400, "bad_query", "wait")
+
+    def test_jobs_that_stand_before_one_are_counted(self):
+        ids = [self.mill.submit("noop", queue="line", priority=4)["id"] for _ in range(300)]
+        before = [self.explain(job_id)["jobs_before"] for job_id in ids]
+        waiting = [count for count in before if count > 0]
+        self.assertGreater(len(waiting), 10)  # the others are in Redis
+        self.assertEqual(waiting, list(range(1, len(waiting) + 1)))
+        low = self.mill.submit("noop", queue="line", priority=1)["id"]
+        high = self.mill.submit("noop", queue="line", priority=5)["id"]
+        self.assertGreater(self.explain(low)["jobs_before"], waiting[-1])
+        self.assertEqual(self.explain(high)["jobs_before"], 0)
+
+
 class Lists(Api):
     def test_jobs_come_newest_first_in_pages(self):
         ids = [self.mill.submit("noop", queue="pages")["id"] for _ in range(7)]

@@ -173,6 +173,14 @@ class Documents(unittest.TestCase):
         for name in written:
             self.assertIn(f"`{name}`", self.section("HTTP"))
 
+    def test_reasons_are_those_of_explain_h(self):
+        words = re.findall(r'X\(EXPLAIN_\w+, "(\w+)"\)', read("broker/explain.h"))
+        self.assertEqual(words, self.schemas["Reason"]["properties"]["code"]["enum"])
+        for word in words:
+            self.assertIn(f"`{word}`", self.section("HTTP"))
+        self.assertEqual(self.schemas["Explanation"]["properties"]["jobs_before"]["maximum"],
+                         number("JM_EXPLAIN_JOBS"))
+
     def test_codes_are_those_of_errors_def(self):
         rows = error_rows("/* Inside the programs")
         inside = {code: (status, code, title) for status, code, title in error_rows("/* How an")}

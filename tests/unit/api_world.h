@@ -218,6 +218,14 @@ int reader_attempts(struct reader *r, uint64_t id, void *owner, reader_attempt_c
     return 0;
 }
 
+int reader_before(struct reader *r, uint64_t id, size_t limit, size_t *ret_count)
+{
+    (void)r;
+    (void)id;
+    *ret_count = limit;
+    return 0;
+}
+
 int reader_tasks(struct reader *r, void *owner, reader_task_cb on_task)
 {
     const struct wire_task echo = {.name = span_of_str("echo"), .kind = span_of_str("builtin")};
