@@ -129,6 +129,7 @@ static int read_variable(struct call *call, struct span variable)
 {
     char text[CALL_NAME_BYTES];
     int len = query_decode(variable, sizeof(text), text);
+    int missing = strncmp(call->route->path, "/v1/tasks", 9) == 0 ? JM_ENOTASK : JM_ENOQUEUE;
     struct span decoded = span_of(text, len > 0 ? (size_t)len : 0);
 
     if (variable.len == 0)
@@ -139,7 +140,7 @@ static int read_variable(struct call *call, struct span variable)
                    : fault_set(&call->fault, JM_EID, span_of_str("id"), 0,
                                "a job id is 13 letters and digits (Crockford's base32)");
     if (!name_is_valid(decoded, JM_QUEUE_NAME_BYTES))
-        return fault_set(&call->fault, JM_ENOQUEUE, span_of_str("name"), JM_QUEUE_NAME_BYTES,
+        return fault_set(&call->fault, missing, span_of_str("name"), JM_QUEUE_NAME_BYTES,
                          "a name is 1 to %d letters, digits, '_', '-', '.' or ':'",
                          JM_QUEUE_NAME_BYTES);
     memcpy(call->name_text, text, decoded.len);
@@ -282,14 +283,10 @@ int api_start(struct api *a)
     return tasks_refresh(&a->tasks);
 }
 
-/* Nothing can be set yet. */
 static void get_defaults(void *owner, struct span queue, struct span task,
                          struct conf_defaults *ret_defaults)
 {
-    (void)owner;
-    (void)queue;
-    (void)task;
-    *ret_defaults = (struct conf_defaults){.priority = 0};
+    *ret_defaults = core_defaults(owner, queue, task);
 }
 
 struct job_reader api_job_reader(struct api *a)

@@ -1,6 +1,5 @@
 /*
- * api_lists.c: the routes that list: jobs from the store, on the thread pool; queues, workers and
- * tasks from memory.
+ * api_lists.c: the routes that list: jobs from the store, on the thread pool; workers from memory.
  */
 #include "broker/api_routes.h"
 #include "broker/call.h"
@@ -91,80 +90,6 @@ void api_lists_jobs(struct call *call)
     reads_submit(&call->api->reads, &call->read);
 }
 
-/* ---- GET /v1/queues ---- */
-
-static void answer_value(struct call *call)
-{
-    call_answer(call, 200);
-}
-
-/* A dispatched job is shown as queued, so states that share a word are added up. */
-static void render_counts(struct render_map *m, const struct store_counts *counts)
-{
-    struct render_map words;
-
-    render_key(m, "jobs");
-    render_open_map(&words, m->out);
-    for (int state = 1; state < JOB_STATE_LIMIT; state++) {
-        const char *word = job_state_shown((enum job_state)state);
-        unsigned set = job_state_parse_shown(span_of_str(word));
-        int64_t sum = 0;
-
-        if (set == 0 || set & ((1u << state) - 1))
-            continue; /* no state, or counted with an earlier one */
-        for (int i = state; i < JOB_STATE_LIMIT; i++)
-            sum += set & 1u << i ? counts->by_state[i] : 0;
-        render_i64(&words, word, sum);
-    }
-    render_close_map(&words);
-}
-
-static void render_queue(struct buf *out, const struct queue *q)
-{
-    struct render_map m;
-
-    render_open_map(&m, out);
-    render_str(&m, "name", q->name);
-    render_counts(&m, &q->counts);
-    render_u64(&m, "dispatched", q->window.used);
-    render_u64(&m, "window", q->window.limit);
-    render_close_map(&m);
-}
-
-void api_lists_queues(struct call *call)
-{
-    struct queues *qs = &call_core(call)->queues;
-    struct render_map m;
-    struct render_array a;
-
-    buf_clear(&call->value);
-    render_open_map(&m, &call->value);
-    render_key(&m, "queues");
-    render_open_array(&a, &call->value);
-    LIST_EACH(node, &qs->all)
-    {
-        render_item(&a);
-        render_queue(&call->value, queues_entry(node));
-    }
-    render_close_array(&a);
-    render_close_map(&m);
-    call_hold(call, answer_value);
-}
-
-void api_lists_queue(struct call *call)
-{
-    const struct queue *q = queues_find(&call_core(call)->queues, call->name);
-
-    if (q == NULL) {
-        call_refuse_error(call, JM_ENOQUEUE, "there is no queue %.*s", (int)call->name.len,
-                          (const char *)call->name.data);
-        return;
-    }
-    buf_clear(&call->value);
-    render_queue(&call->value, q);
-    call_hold(call, answer_value);
-}
-
 /* ---- GET /v1/workers ---- */
 
 static void render_names(struct render_map *m, const char *key, struct span list)
@@ -252,48 +177,6 @@ void api_lists_workers(struct call *call)
     {
         render_item(&a);
         render_worker(&call->value, hosts, hosts_entry(node));
-    }
-    render_close_array(&a);
-    render_close_map(&m);
-    call_answer(call, 200);
-}
-
-/* ---- GET /v1/tasks ---- */
-
-static void render_task(struct buf *out, const struct task *t)
-{
-    struct render_map m;
-
-    render_open_map(&m, out);
-    render_str(&m, "name", t->name);
-    render_str(&m, "kind", t->kind);
-    if (t->doc.len > 0)
-        render_str(&m, "doc", t->doc);
-    render_u64(&m, "workers", t->hosts);
-    if (t->seen_at_ms != 0)
-        render_time(&m, "seen_at", t->seen_at_ms);
-    render_close_map(&m);
-}
-
-void api_lists_tasks(struct call *call)
-{
-    struct tasks *tasks = &call->api->tasks;
-    int rc = tasks_refresh(tasks);
-    struct render_map m;
-    struct render_array a;
-
-    if (rc != 0) {
-        call_refuse_error(call, rc, "the tasks cannot be read");
-        return;
-    }
-    buf_clear(&call->value);
-    render_open_map(&m, &call->value);
-    render_key(&m, "tasks");
-    render_open_array(&a, &call->value);
-    LIST_EACH(node, &tasks->all)
-    {
-        render_item(&a);
-        render_task(&call->value, tasks_entry(node));
     }
     render_close_array(&a);
     render_close_map(&m);

@@ -18,10 +18,16 @@ void api_jobs_delete(struct call *call);
 void api_explain_run(struct call *call);
 
 void api_lists_jobs(struct call *call);
-void api_lists_queues(struct call *call);
-void api_lists_queue(struct call *call);
 void api_lists_workers(struct call *call);
-void api_lists_tasks(struct call *call);
+
+void api_queues_list(struct call *call);
+void api_queues_get(struct call *call);
+void api_queues_patch(struct call *call);
+void api_queues_pause(struct call *call);
+void api_queues_resume(struct call *call);
+
+void api_tasks_list(struct call *call);
+void api_tasks_patch(struct call *call);
 
 void api_system_ping(struct call *call);
 void api_system_healthz(struct call *call);

@@ -93,6 +93,7 @@ struct call {
         struct core_cancel cancel;
         struct store_delete remove;
         size_t jobs_before; /* explain: in the backlog, up to JM_EXPLAIN_JOBS */
+        struct core_set_conf set_conf;
     } op;
     struct waiter waiter;
     struct timer timer;

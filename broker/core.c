@@ -240,6 +240,7 @@ int core_submit(struct core *c, struct core_submit *s)
 
     if (q != NULL && is_queue_full(q)) {
         c->stats.queue_full++;
+        s->ret_limit = q->conf.max_queued;
         return JM_EQUEUEFULL;
     }
     if (q == NULL || c->submits >= JM_SUBMITS || c->submits_bytes >= JM_SUBMITS_BYTES) {

@@ -116,15 +116,15 @@ static int check_times(const struct asked *asked, const struct span *raw, int64_
     return 0;
 }
 
-static uint64_t first_of(uint64_t said, uint64_t set, uint64_t built_in)
+static uint64_t either(uint64_t said, uint64_t set)
 {
-    return said != 0 ? said : set != 0 ? set : built_in;
+    return said != 0 ? said : set;
 }
 
 static void fill_spec(const struct job_reader *r, const struct asked *asked, struct job_spec *spec,
                       struct backoff *ret_backoff)
 {
-    struct conf_defaults set = {.priority = 0};
+    struct conf_defaults set;
 
     r->get_defaults(r->owner, asked->queue, asked->task, &set);
     *ret_backoff = asked->backoff.kind != BACKOFF_DEFAULT ? asked->backoff : set.backoff;
@@ -133,11 +133,10 @@ static void fill_spec(const struct job_reader *r, const struct asked *asked, str
         .task = asked->task,
         .args = asked->args,
         .tags = asked->tags,
-        .priority = (uint32_t)first_of(asked->priority, set.priority, JM_PRIORITY_DEFAULT),
-        .max_attempts =
-            (uint32_t)first_of(asked->max_attempts, set.max_attempts, JM_MAX_ATTEMPTS_DEFAULT),
-        .timeout_ms = first_of(asked->timeout_ms, set.timeout_ms, JM_TIMEOUT_DEFAULT_MS),
-        .grace_ms = first_of(asked->grace_ms, set.grace_ms, JM_GRACE_DEFAULT_MS),
+        .priority = (uint32_t)either(asked->priority, set.priority),
+        .max_attempts = (uint32_t)either(asked->max_attempts, set.max_attempts),
+        .timeout_ms = either(asked->timeout_ms, set.timeout_ms),
+        .grace_ms = either(asked->grace_ms, set.grace_ms),
         .limit_key = asked->limit_key,
         .expires_at_ms = asked->expires_at,
         .retain_ms = asked->retain_ms,

@@ -19,7 +19,7 @@ struct job_reader {
     struct digest *digest;
     int64_t now_ms; /* wall clock */
     void *owner;
-    /* What a job of that task in that queue gets that does not say it itself; zero is "not set". */
+    /* What a job of that task in that queue gets that does not say it itself: all members. */
     void (*get_defaults)(void *owner, struct span queue, struct span task,
                          struct conf_defaults *ret_defaults);
 };

@@ -83,6 +83,8 @@ static const char *method_words(enum http_method method)
         return "GET, HEAD, ";
     case HTTP_POST:
         return "POST, ";
+    case HTTP_PATCH:
+        return "PATCH, ";
     case HTTP_DELETE:
         return "DELETE, ";
     default:
@@ -96,7 +98,7 @@ void route_write_allow(struct span path, struct buf *out)
     struct span variable;
 
     if (span_is_str(path, "*")) {
-        buf_put_str(out, "GET, HEAD, POST, DELETE, OPTIONS");
+        buf_put_str(out, "GET, HEAD, POST, PATCH, DELETE, OPTIONS");
         return;
     }
     for (size_t i = 0; i < JM_COUNT_OF(routes); i++)

@@ -141,6 +141,20 @@ class Documents(unittest.TestCase):
                               text, re.M)
             self.assert_schema_has_fields(self.schemas[prefix.capitalize()], rows)
 
+    def test_settings_are_those_of_conf_fields_def(self):
+        text = read("broker/conf_fields.def")
+        tables = {prefix: [(*row, "0") for row in re.findall(
+            rf"^{prefix}_FIELD\((\w+),\s*\w+,\s*(\w+),\s*(\w+),\s*(\w+),", text, re.M)]
+            for prefix in ("QUEUE", "TASK", "DEFAULTS", "RATE")}
+        self.assertEqual(tables["DEFAULTS"][-1][0], "priority")
+        for name, rows in (("QueueSettings", tables["QUEUE"]), ("TaskSettings", tables["TASK"]),
+                           ("QueueDefaults", tables["DEFAULTS"]), ("Rate", tables["RATE"]),
+                           ("TaskDefaults", tables["DEFAULTS"][:-1])):
+            self.assert_schema_has_fields(self.schemas[name], rows)
+        for settings, shown in (("QueueSettings", "Queue"), ("TaskSettings", "Task")):
+            for name in self.schemas[settings]["properties"]:
+                self.assertIn(name, self.schemas[shown]["properties"])
+
     def test_words_and_defaults_of_fields_are_those_of_the_sources(self):
         words = dict(re.findall(r"job_fields_(\w+)\[\] = \{(.*?), NULL\}", read("broker/job_fields.c")))
         unique = self.schemas["Unique"]["properties"]

@@ -50,7 +50,9 @@ class Inputs(unittest.TestCase):
         cls.mill = cls.enterClassContext(harness.Mill())
         cls.mill.start_redis()
         cls.mill.start_broker()
-        cls.mill.start_worker("--queues", "served")
+        cls.mill.start_worker("--queues", "served", "--test-tasks")
+        harness.wait_for(lambda: "noop" in [task["name"] for task in
+                                            cls.mill.get("/v1/tasks").value["tasks"]], "noop is known")
         cls.document = openapi.Document(cls.mill.get("/openapi.json").body)
         cls.count = 0
         cls.words = {"JOB": cls.mill.submit("a")["id"],
@@ -110,7 +112,8 @@ class Inputs(unittest.TestCase):
                     continue
                 with self.subTest(file=name, title=case.title, is_msgpack=is_msgpack):
                     answer = self.send(case, body, is_msgpack)
-                    self.document.check_answer(case.method, case.target, answer)
+                    if answer.status != 405:
+                        self.document.check_answer(case.method, case.target, answer)
                     self.assertEqual(answer.status, case.status, answer)
                     check(case, answer)
 

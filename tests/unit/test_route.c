@@ -27,6 +27,8 @@ static void paths_lead_to_their_routes(void **state)
         {HTTP_POST, "/v1/jobs/x/cancel", "/v1/jobs/{id}/cancel", "x", 0},
         {HTTP_DELETE, "/v1/jobs/x", "/v1/jobs/{id}", "x", 0},
         {HTTP_GET, "/v1/queues/mail", "/v1/queues/{name}", "mail", 0},
+        {HTTP_PATCH, "/v1/queues/mail", "/v1/queues/{name}", "mail", 0},
+        {HTTP_POST, "/v1/queues/mail/pause", "/v1/queues/{name}/pause", "mail", 0},
         {HTTP_HEAD, "/ping", "/ping", "", 0},
         {HTTP_GET, "/v1/jobs/", NULL, "", JM_ENOROUTE},
         {HTTP_GET, "/v1/jobs//result", NULL, "", JM_ENOROUTE},
@@ -58,11 +60,9 @@ static void paths_lead_to_their_routes(void **state)
 static void allow_names_the_methods_of_a_path(void **state)
 {
     static const char *const rows[][2] = {
-        {"/v1/jobs", "POST, GET, HEAD, OPTIONS"},
-        {"/v1/jobs/x", "GET, HEAD, DELETE, OPTIONS"},
-        {"/v1/jobs/x/cancel", "POST, OPTIONS"},
-        {"/ping", "GET, HEAD, OPTIONS"},
-        {"/nowhere", ""},
+        {"/v1/jobs", "POST, GET, HEAD, OPTIONS"}, {"/v1/jobs/x", "GET, HEAD, DELETE, OPTIONS"},
+        {"/v1/jobs/x/cancel", "POST, OPTIONS"},   {"/v1/queues/x", "GET, HEAD, PATCH, OPTIONS"},
+        {"/ping", "GET, HEAD, OPTIONS"},          {"/nowhere", ""},
     };
 
     (void)state;
