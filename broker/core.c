@@ -34,6 +34,8 @@ int core_init(struct core *c, const struct core_conf *conf, const struct core_se
     dispatch_init(&c->dispatch, c);
     hosts_init(&c->hosts, c);
     schedule_init(&c->schedule, c);
+    expiry_init(&c->expiry, c);
+    purge_init(&c->purge, c);
     waiters_init(&c->waiters);
     seams->carrier->owner = c;
     seams->carrier->on_link = on_link;
@@ -133,6 +135,8 @@ int core_start(struct core *c, struct reader *reader)
     ids_start(&c->ids, start.id_high_water);
     results_start(&c->results, start.last_taken);
     schedule_start(&c->schedule, start.next_due_ms);
+    expiry_look(&c->expiry);
+    purge_start(&c->purge);
     hosts_start(&c->hosts);
     return 0;
 }
@@ -196,6 +200,8 @@ static void on_submitted(struct store_op *op)
         dispatch_commit(&c->dispatch, s->job);
     else if (s->job != NULL)
         dispatch_release(&c->dispatch, s->job);
+    if (is_new)
+        expiry_note(&c->expiry, s->op.spec.expires_at_ms);
     if (is_new && s->op.ret_replaced_id != 0)
         stop_replaced(c, s->op.ret_replaced_id);
     dispatch_mark(&c->dispatch, s->queue);
@@ -271,8 +277,8 @@ static void on_recalled(struct dispatch_recall *r)
 {
     struct core_cancel *x = JM_CONTAINER_OF(r, struct core_cancel, recall);
     struct core *c = x->core;
-    struct dispatch_job *job = dispatch_find(&c->dispatch, r->id);
-    uint64_t host = job != NULL && job->attempt == r->attempt ? job->host : 0;
+    struct dispatch_job *job = dispatch_find_attempt(&c->dispatch, r->id, r->attempt);
+    uint64_t host = job != NULL ? job->host : 0;
 
     if (r->number == 1) {
         x->stopped = CORE_STOPPED_YES;
@@ -295,7 +301,7 @@ static void on_cancelled(struct store_op *op)
         return;
     }
     waiters_mark(&c->waiters, x->op.id);
-    job = dispatch_find(&c->dispatch, x->op.id);
+    job = dispatch_find_attempt(&c->dispatch, x->op.id, x->op.ret_attempt);
     x->stopped = job == NULL ? CORE_STOPPED_YES : CORE_STOPPED_UNKNOWN;
     x->recall.on_done = on_recalled;
     if (job != NULL && dispatch_recall(&c->dispatch, job, &x->recall) == 0)

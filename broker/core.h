@@ -11,7 +11,8 @@
  *           ├─ dispatch   jobs that are out: reserve, push, recall, take from the backlog, put back
  *           ├─ results    takes the results lists and applies them
  *           ├─ hosts      heartbeats, leases, epochs, and the verdict "lost"
- *           ├─ schedule   the next due time
+ *           ├─ schedule   the next due time; expiry: the next time by which a job has to begin;
+ *           │             purge: when something has been kept long enough (alarm.h)
  *           └─ waiters    who waits for the end of which job
  *
  * All functions are for the loop thread. Requests are embedded by the caller and complete exactly
@@ -25,9 +26,12 @@
 
 #include "broker/carrier.h"
 #include "broker/confs.h"
+#include "broker/core_change.h"
 #include "broker/dispatch.h"
+#include "broker/expiry.h"
 #include "broker/hosts.h"
 #include "broker/ids.h"
+#include "broker/purge.h"
 #include "broker/queues.h"
 #include "broker/reader.h"
 #include "broker/results.h"
@@ -66,6 +70,8 @@ struct core {
     struct results results;
     struct hosts hosts;
     struct schedule schedule;
+    struct expiry expiry;
+    struct purge purge;
     struct waiters waiters;
     size_t submits; /* on their way to the store */
     size_t submits_bytes;

@@ -114,14 +114,29 @@ void dispatch_job_remove(struct dispatch *d, struct dispatch_job *job)
     dispatch_job_free(job);
 }
 
+/* After a person's retry an older attempt, which is_over, may still hold its place. */
 struct dispatch_job *dispatch_find(const struct dispatch *d, uint64_t id)
+{
+    struct hash_node *node = hash_find(&d->by_id, hash_of_u64(id));
+    struct dispatch_job *newest = NULL;
+
+    for (; node != NULL; node = hash_find_next(node)) {
+        struct dispatch_job *job = JM_CONTAINER_OF(node, struct dispatch_job, by_id);
+
+        if (job->id == id && (newest == NULL || job->attempt > newest->attempt))
+            newest = job;
+    }
+    return newest;
+}
+
+struct dispatch_job *dispatch_find_attempt(const struct dispatch *d, uint64_t id, uint32_t attempt)
 {
     struct hash_node *node = hash_find(&d->by_id, hash_of_u64(id));
 
     for (; node != NULL; node = hash_find_next(node)) {
         struct dispatch_job *job = JM_CONTAINER_OF(node, struct dispatch_job, by_id);
 
-        if (job->id == id)
+        if (job->id == id && job->attempt == attempt)
             return job;
     }
     return NULL;
@@ -422,10 +437,10 @@ void dispatch_on_link(struct dispatch *d, bool is_up)
 
 void dispatch_on_end(struct dispatch *d, uint64_t id, uint32_t attempt, uint64_t run_us)
 {
-    struct dispatch_job *job = dispatch_find(d, id);
+    struct dispatch_job *job = dispatch_find_attempt(d, id, attempt);
     uint64_t now = dispatch_now_ms(d), out_ms;
 
-    if (job == NULL || job->attempt != attempt)
+    if (job == NULL)
         return;
     out_ms = now - job->pushed_ms;
     if (job->pushed_ms > 0 && out_ms >= run_us / 1000)

@@ -122,7 +122,9 @@ struct dispatch_job *dispatch_reserve(struct dispatch *d, struct queue *q, uint6
 void dispatch_commit(struct dispatch *d, struct dispatch_job *job);
 void dispatch_release(struct dispatch *d, struct dispatch_job *job);
 
+/* The newest attempt of that job that is out; or that very one. NULL if there is none. */
 struct dispatch_job *dispatch_find(const struct dispatch *d, uint64_t id);
+struct dispatch_job *dispatch_find_attempt(const struct dispatch *d, uint64_t id, uint32_t attempt);
 
 /* How far the job is, if it is out and that is known. */
 struct progress dispatch_progress(const struct dispatch *d, uint64_t id);

@@ -31,11 +31,11 @@ static void settle(struct dispatch *d, struct dispatch_job *job, bool is_withdra
 void dispatch_finish_recall(struct dispatch_recall *r)
 {
     struct dispatch *d = r->dispatch;
-    struct dispatch_job *job = dispatch_find(d, r->id);
+    struct dispatch_job *job = dispatch_find_attempt(d, r->id, r->attempt);
 
     if (r->number == 1) {
         d->stats.recalled++;
-        if (job != NULL && job->attempt == r->attempt)
+        if (job != NULL)
             settle(d, job, r->is_withdrawal);
     }
     free((void *)(uintptr_t)r->value.data);
@@ -103,7 +103,7 @@ int dispatch_withdraw(struct dispatch *d, struct dispatch_job *job, struct dispa
 
 static void on_stopped(struct dispatch_recall *r)
 {
-    struct dispatch_job *job = dispatch_find(r->dispatch, r->id);
+    struct dispatch_job *job = dispatch_find_attempt(r->dispatch, r->id, r->attempt);
 
     if (r->number != 1)
         hosts_order_kill(&r->dispatch->core->hosts, job != NULL ? job->host : 0, r->id, r->attempt);

@@ -37,11 +37,12 @@ static void stop_if_ended(struct hosts *hs, const struct host *h, const struct w
 
 static void note_held(struct hosts *hs, struct host *h, const struct wire_held *held)
 {
-    struct dispatch_job *job = dispatch_find(&hs->core->dispatch, held->id);
+    struct dispatch *d = &hs->core->dispatch;
+    struct dispatch_job *job = dispatch_find_attempt(d, held->id, held->attempt);
 
-    if (job == NULL)
+    if (job == NULL && dispatch_find(d, held->id) == NULL)
         stop_if_ended(hs, h, held);
-    if (job == NULL || job->attempt != held->attempt)
+    if (job == NULL)
         return;
     job->named_poll = hs->poll;
     job->host = h->id;
@@ -109,8 +110,8 @@ static void mark_found(struct search *s, const struct span *items, size_t n)
 
         if (wire_decode_job(items[i], &frame) != 0)
             continue;
-        job = dispatch_find(&s->hosts->core->dispatch, frame.id);
-        if (job == NULL || job->attempt != frame.attempt)
+        job = dispatch_find_attempt(&s->hosts->core->dispatch, frame.id, frame.attempt);
+        if (job == NULL)
             continue;
         job->seen_poll = s->poll;
         job->search_gap = job->search_gap * 2 < SEARCH_GAP ? job->search_gap * 2 + 1 : SEARCH_GAP;
@@ -201,9 +202,11 @@ static void on_verdict(struct store_op *op)
         results_follow(core, v->events, v->op.event_count);
     } else {
         for (size_t i = 0; i < v->op.event_count; i++) {
-            struct dispatch_job *job = dispatch_find(&core->dispatch, v->events[i].event.id);
+            const struct wire_event *event = &v->events[i].event;
+            struct dispatch_job *job =
+                dispatch_find_attempt(&core->dispatch, event->id, event->attempt);
 
-            if (job != NULL && job->attempt == v->events[i].event.attempt)
+            if (job != NULL)
                 job->is_judged = false; /* the store refused: judged again */
         }
     }

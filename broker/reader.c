@@ -267,12 +267,9 @@ static int get_meta(struct reader *r, const char *name, uint64_t *ret_value)
 int reader_start(struct reader *r, struct reader_start *ret_start)
 {
     struct store_query due = reader_use(r, SQL_NEXT_DUE);
-    struct store_query expiry = reader_use(r, SQL_NEXT_EXPIRY);
     struct reader_start start;
     int rc = get_number(&due, -1, &start.next_due_ms);
 
-    if (rc == SQLITE_OK)
-        rc = get_number(&expiry, -1, &start.next_expiry_ms);
     if (rc == SQLITE_OK)
         rc = get_meta(r, "last_taken", &start.last_taken);
     if (rc == SQLITE_OK)

@@ -84,7 +84,6 @@ int reader_dispatched(struct reader *r, unsigned node, void *owner,
 int reader_counts(struct reader *r, void *owner, store_counts_cb on_queue) JM_MUST_CHECK;
 struct reader_start {
     int64_t next_due_ms;
-    int64_t next_expiry_ms; /* -1: none */
     uint64_t last_taken;
     uint64_t id_high_water;
 };

@@ -69,9 +69,6 @@
                   " cancelled, expired FROM counts ORDER BY queue")                          \
     X(SQL_NEXT_DUE, "SELECT due_ms FROM live INDEXED BY live_scheduled WHERE state = 1"      \
                     " ORDER BY due_ms LIMIT 1")                                              \
-    X(SQL_NEXT_EXPIRY, "SELECT expires_at_ms FROM live INDEXED BY live_expiring"             \
-                       " WHERE expires_at_ms > 0 AND state IN (1, 2)"                        \
-                       " ORDER BY expires_at_ms LIMIT 1")                                    \
     X(SQL_LANES, "SELECT a.lane, a.queue, a.task, a.limit_key, a.priority, n.queued FROM"    \
                  " (SELECT lane, count(*) AS queued FROM live INDEXED BY live_backlog"       \
                  "  WHERE state = 2 GROUP BY lane) n JOIN lanes a ON a.lane = n.lane"        \

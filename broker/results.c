@@ -44,9 +44,10 @@ static void stop_superseded(struct core *core, const struct store_event *e)
 
 static void note_running(struct core *core, const struct store_event *e)
 {
-    struct dispatch_job *job = dispatch_find(&core->dispatch, e->event.id);
+    struct dispatch_job *job =
+        dispatch_find_attempt(&core->dispatch, e->event.id, e->event.attempt);
 
-    if (job == NULL || job->attempt != e->event.attempt)
+    if (job == NULL)
         return;
     job->host = e->event.host;
     dispatch_note_begun(&core->dispatch, job);
@@ -65,6 +66,8 @@ static void follow(struct core *core, const struct store_event *e)
         stop_superseded(core, e);
     if (is_applied && e->ret_state == JOB_SCHEDULED)
         schedule_note(&core->schedule, e->ret_due_ms);
+    if (is_applied && !job_state_is_terminal(e->ret_state))
+        expiry_note(&core->expiry, e->ret_expires_at_ms);
     if (is_applied && job_state_is_terminal(e->ret_state))
         waiters_mark(&core->waiters, e->event.id);
 }

@@ -19,9 +19,10 @@
 
 enum {
     STEP_ROWS = 256,
-    STEP_BYTES = 4 << 20,      /* args and results, whose pages have to be read to be freed */
-    SLACK_MS = 60 * 1000,      /* a job that ends within this needs no row in the index */
-    SHRINK_PAGES = 256,        /* given back to the disk in one step */
+    STEP_BYTES = 4 << 20, /* args and results, whose pages have to be read to be freed */
+    SLACK_MS = 60 * 1000, /* a job that ends within this needs no row in the index */
+    SHRINK_PAGES = 256,   /* given back to the disk in one step */
+    SHRINK_PAUSE_MS = 1000,
     SHRINK_ABOVE_PAGES = 4096, /* free ones, and a quarter of all: fewer are used again soon */
 };
 
@@ -283,7 +284,7 @@ static int shrink(struct step *p)
         return rc;
     while (rc == SQLITE_OK && has_row)
         rc = store_query_next(&q, &has_row);
-    note_next(p, p->now_ms);
+    note_next(p, p->now_ms + SHRINK_PAUSE_MS);
     return rc;
 }
 

@@ -46,7 +46,8 @@ STREAMS = re.compile(r"\b(uv_(?:read_start|read_stop|write2?|try_write2?|listen|
 # The core runs in the simulation, which has no loop, no threads and no clock but its own.
 CORE = ["broker/core*.c", "broker/dispatch*.c", "broker/results*.c", "broker/hosts*.c",
         "broker/window*.c", "broker/waiters*.c", "broker/queues*.c", "broker/ids*.c",
-        "broker/lost*.c", "broker/schedule*.c", "broker/verdict*.c", "broker/backoff*.c"]
+        "broker/lost*.c", "broker/schedule*.c", "broker/alarm*.c", "broker/expiry*.c",
+        "broker/purge*.c", "broker/verdict*.c", "broker/backoff*.c"]
 CORE_FORBIDS = re.compile(r"\b(uv_\w+|pthread_\w+|clock_gettime|clock_real|gettimeofday|"
                           r"usleep|nanosleep|time(?=\())\b")
 CORE_FORBIDS_HEADERS = ["uv.h", "pthread.h", "sys/time.h"]

@@ -208,7 +208,7 @@ static void a_delayed_submit_is_scheduled_by_the_time_in_its_id(void **state)
         run_ops(w, 0);
         check(&s, 201, rows[i].state);
     }
-    assert_true(w->core.schedule.next_due_ms > 0);
+    assert_true(w->core.schedule.alarm.at_ms > 0);
 }
 
 static void a_task_nobody_serves_is_warned_of(void **state)
