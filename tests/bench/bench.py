@@ -1,6 +1,6 @@
 """./dev bench: what it costs, each row beside its yardstick in the same run.
 
-usage: bench.py [--rounds N] [--seconds S] [ROW…]
+usage: bench.py [--rounds N] [--seconds S] [--jobs N] [ROW…]
 
 A row is one function below. Programs come from JM_BIN; nothing leaves this machine, and durability is on
 as it is in use: a 2xx is fsynced. Figures are medians over the rounds, with the least and the most; CPU is
@@ -9,9 +9,11 @@ user and system time of the processes named, per request or job.
 
 import argparse
 import atexit
+import http.client
 import json
 import os
 import pathlib
+import random
 import shutil
 import socket
 import statistics
@@ -19,6 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import history
 
 BIN = pathlib.Path(os.environ.get("JM_BIN", "build/release/bin")).resolve()
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -82,33 +86,75 @@ class Mill:
     """Redis, a broker and, with slots, a worker host, on a database of their own on the disk of the
     build tree (a temporary directory may be memory, where an fsync costs nothing)."""
 
-    def __init__(self, slots=0):
+    def __init__(self, slots=0, finished=0):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="bench-", dir=BIN.parent))
+        atexit.register(shutil.rmtree, self.dir, ignore_errors=True)
         self.port = free_port()
-        redis = self.dir / "redis.sock"
+        self.redis = self.dir / "redis.sock"
         server = shutil.which("redis-server") or shutil.which("valkey-server")
-        self.programs = [self.start(server, "--port", "0", "--unixsocket", redis, "--save", "",
-                                    "--appendonly", "no")]
-        while not redis.exists():
+        redis = self.start(server, "--port", "0", "--unixsocket", self.redis, "--save", "",
+                           "--appendonly", "no")
+        while not self.redis.exists():
             time.sleep(0.01)
-        self.programs.append(self.start(
-            BIN / "jobmill-broker", "--listen", f"127.0.0.1:{self.port}", "--redis",
-            f"unix:{redis}", "--db", self.dir / "jobs.db", "--log-level", "warn"))
-        wait_for_port(self.port)
-        self.parts = {"broker": [self.programs[1].pid], "redis": [self.programs[0].pid]}
+        broker = self.start_broker()
+        if finished:
+            self.end(broker)
+            history.fill(self.dir / "jobs.db", finished)
+            broker = self.start_broker()
+        self.parts = {"broker": [broker.pid], "redis": [redis.pid]}
         if slots:
-            worker = self.start(BIN / "jobmill-worker", "--redis", f"unix:{redis}", "--slots",
-                                str(slots), "--log-level", "warn")
-            self.programs.append(worker)
-            subprocess.run([BIN / "jobmill", "submit", "noop", "--wait=10"], check=True,
-                           stdout=subprocess.DEVNULL,
-                           env={**os.environ, "JOBMILL_URL": f"http://127.0.0.1:{self.port}"})
-            self.parts["worker"] = [worker.pid] + children(worker.pid)
+            self.start_worker(slots)
+
+    def start_broker(self):
+        broker = self.start(
+            BIN / "jobmill-broker", "--listen", f"127.0.0.1:{self.port}", "--redis",
+            f"unix:{self.redis}", "--db", self.dir / "jobs.db", "--log-level", "warn")
+        wait_for_port(self.port)
+        return broker
+
+    def start_worker(self, slots, *options):
+        """Ready when a job in the first of its queues has come back."""
+        worker = self.start(BIN / "jobmill-worker", "--redis", f"unix:{self.redis}", "--slots",
+                            str(slots), "--log-level", "warn", *options)
+        queue = options[options.index("--queues") + 1] if "--queues" in options else "default"
+        answer = self.call("POST", "/v1/jobs?wait=30", {"task": "noop", "queue": queue, "priority": 9})
+        assert answer["state"] == "succeeded", answer
+        self.parts["worker"] = [worker.pid] + children(worker.pid)
+        return worker
+
+    def call(self, method, path, value=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        body = None if value is None else json.dumps(value)
+        connection.request(method, path, body,
+                           {} if body is None else {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        text = answer.read()
+        connection.close()
+        if answer.status >= 400:
+            sys.exit(f"{method} {path}: {answer.status} {text[:300]}")
+        return json.loads(text)
+
+    def fill(self, jobs, **fields):
+        """Bulk submits of no-ops; `fields` may be lists, of which each job takes the next."""
+        for first in range(0, jobs, 5000):
+            items = [{"task": "noop", "args": {"n": n},
+                      **{name: value[n % len(value)] if isinstance(value, list) else value
+                         for name, value in fields.items()}}
+                     for n in range(first, min(first + 5000, jobs))]
+            self.call("POST", "/v1/jobs/batch", items)
+
+    def end(self, program):
+        program.terminate()
+        program.wait()
+        self.programs.remove(program)
+
+    programs = ()
 
     def start(self, *words):
         program = subprocess.Popen([str(word) for word in words], cwd=self.dir,
                                    stdout=subprocess.DEVNULL)
         atexit.register(program.terminate)  # also when a row fails half-way
+        self.programs = [*self.programs, program]
         return program
 
     def stop(self):
@@ -200,6 +246,144 @@ def row_noop(rounds, seconds):
     print("  targets: ≥ 25,000 a second with 64 to 256 in flight; alone p50 ≤ 0.75, p99 ≤ 2 ms")
 
 
+def row_bulk(rounds, seconds):
+    """POST /v1/jobs/batch, 1,000 jobs a request, 4 connections, against one job a request on 64"""
+    bulk, single = [], []
+    body = "[" + ",".join([NOOP] * 1000) + "]"
+    for _ in range(rounds):
+        mill = Mill()
+        single.append(load(mill, seconds, method="POST", path="/v1/jobs", body=NOOP, expect=201))
+        mill.stop()
+        mill = Mill()
+        found = load(mill, seconds, method="POST", path="/v1/jobs/batch", body=body, connections=4)
+        stored = mill.call("GET", "/v1/queues/default")["jobs"]["queued"]
+        assert stored >= found["good"] * 1000, stored
+        for key in found:
+            if key == "rate":
+                found[key] *= 1000
+            elif key.startswith("cpu_us"):
+                found[key] /= 1000
+        bulk.append(found)
+        mill.stop()
+    one = show("one job a request", single)
+    many = show("1,000 a request (times of one)", bulk)
+    print(f"  ratio {many['rate'] / one['rate']:.1f}; target: ≥ 150,000 a second")
+
+
+def drain(mill, jobs, first, queue="default"):
+    """Jobs a second that end, between `first` and `jobs` of them from now on. The worker starts here,
+    and the time until it runs at full speed is what `first` leaves out."""
+    def ended():
+        return mill.call("GET", f"/v1/queues/{queue}")["jobs"]["succeeded"]
+    before = ended()
+    worker = mill.start_worker(2, "--queues", queue)
+    marks = []
+    while not marks or marks[-1][1] < jobs:
+        count = ended() - before
+        if count >= first:
+            marks.append((time.monotonic(), count))
+        time.sleep(0.005)
+    mill.end(worker)
+    (begin, low), (end, high) = marks[0], marks[-1]
+    return (high - low) / (end - begin)
+
+
+def show_rates(name, rates):
+    middle = statistics.median(rates)
+    print(f"  {name:34} {middle:>10,.0f} /s  ({min(rates):,.0f} to {max(rates):,.0f})")
+    return middle
+
+
+def row_deep(rounds, seconds):
+    """1,000,000 jobs (--jobs) waiting in one queue: how fast it drains, and another queue's end to end \
+beside it, against a small backlog and none"""
+    waiting = OPTIONS.jobs or 1000000
+    deep, small = Mill(), Mill()
+    deep.fill(waiting)
+    run = min(50000, waiting // (rounds + 1))
+    rates = {deep: [], small: []}
+    ends = {deep: [], small: []}
+    workers = [mill.start_worker(2, "--queues", "other") for mill in rates]
+    for _ in range(rounds):
+        for mill in rates:
+            ends[mill].append(load(mill, seconds, method="POST", path="/v1/jobs?wait=30",
+                                   body=NOOP.replace("{", '{"queue":"other",', 1)))
+    for mill, worker in zip(rates, workers):
+        mill.end(worker)
+    for _ in range(rounds):
+        small.fill(run)
+        for mill in rates:
+            rates[mill].append(drain(mill, run * 9 // 10, run // 5))
+        while small.call("GET", "/v1/queues/default")["jobs"]["queued"] > 0:
+            small.end(small.start_worker(2))
+    memory = pss_kb(deep.parts["broker"][0]) / 1024
+    for mill in rates:
+        mill.stop()
+    ratio = show_rates(f"drain, {waiting:,} waiting", rates[deep]) / \
+        show_rates(f"drain, {run:,} waiting", rates[small])
+    print(f"  ratio {ratio:.2f} (target ≥ 0.75); the broker then has {memory:.0f} MB")
+    ratio = show(f"another queue beside {waiting:,}", ends[deep])["rate"] / \
+        show("the same alone", ends[small])["rate"]
+    print(f"  ratio {ratio:.2f} (target ≥ 0.9)")
+
+
+def row_history(rounds, seconds):
+    """10,000,000 finished jobs (--jobs) in the store: submit and end to end, against an empty store"""
+    finished = OPTIONS.jobs or 10000000
+    mills = {"empty": Mill(2), f"{finished:,} finished": Mill(2, finished)}
+    submits = {name: [] for name in mills}
+    ends = {name: [] for name in mills}
+    for _ in range(rounds):
+        for name, mill in mills.items():
+            submits[name].append(load(mill, seconds, method="POST", path="/v1/jobs", expect=201,
+                                      body=NOOP.replace("{", '{"queue":"parked",', 1)))
+        for name, mill in mills.items():
+            ends[name].append(load(mill, seconds, method="POST", path="/v1/jobs?wait=30", body=NOOP))
+    for mill in mills.values():
+        mill.stop()
+    for what, figures in (("submit", submits), ("end to end", ends)):
+        empty, full = [show(f"{what}, {name}", found)["rate"] for name, found in figures.items()]
+        print(f"  ratio {full / empty:.2f} (target ≥ 0.9)")
+
+
+FILTERS = (
+    "", "state=failed", "state=succeeded", "state=cancelled", "state=running", "tag=red", "tag=needle",
+    "tag=red&state=failed", "tag=red&queue=rare", "error=timed_out", "error=timed_out&queue=rare",
+    "queue=bulk", "queue=rare", "queue=nobody", "queue=rare&state=failed", "task=send",
+    "limit_key=customer042", "limit_key=nobody", "worker=1122334455660003", "worker=00000000000000ff")
+
+
+def random_place():
+    """A moment within what the history holds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ",
+                         time.gmtime(time.time() - random.uniform(600, history.SPAN_MS / 1000)))
+
+
+def row_find(rounds, _seconds):
+    """GET /v1/jobs by each filter from random places of 10,000,000 finished jobs (--jobs): one page"""
+    finished = OPTIONS.jobs or 10000000
+    mill = Mill(0, finished)
+    random.seed(7)
+    print(f"  {'filter':30} {'jobs':>5} {'p50':>8} {'p99':>8} {'most':>8} ms of {40 * rounds} pages; "
+          f"{finished:,} finished")
+    worst = 0
+    for name in FILTERS:
+        times, shown = [], []
+        for _ in range(40 * rounds):
+            path = f"/v1/jobs?{name}{name and '&'}created_before={random_place()}"
+            begin = time.perf_counter()
+            shown.append(len(mill.call("GET", path)["jobs"]))
+            times.append((time.perf_counter() - begin) * 1000)
+        times.sort()
+        p99 = times[len(times) * 99 // 100]
+        worst = max(worst, p99)
+        print(f"  {name or '(none)':30} {statistics.mean(shown):>5.1f} {statistics.median(times):>8.2f} "
+              f"{p99:>8.2f} {times[-1]:>8.2f}")
+    mill.stop()
+    print(f"  target: ≤ 50 ms a page; the worst p99 is {worst:.1f}")
+
+
+OPTIONS = argparse.Namespace()
 ROWS = {name[4:]: function for name, function in globals().items() if name.startswith("row_")}
 
 
@@ -209,7 +393,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("rows", nargs="*", metavar="ROW", help="all of them if none is named")
-    options = parser.parse_args()
+    parser.add_argument("--jobs", type=int, metavar="N",
+                        help="how large the stores of deep, history and find are")
+    options = parser.parse_args(namespace=OPTIONS)
     for name in options.rows or ROWS:
         if name not in ROWS:
             parser.error(f"there is no row '{name}'; there are {', '.join(ROWS)}")

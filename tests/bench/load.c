@@ -220,6 +220,15 @@ static void note_answer(struct conn *c, uint64_t status)
     histogram_add(&l->times, now - c->begun_ns);
 }
 
+/* One request is on its way at a time, so the last chunk is the last of the buffer. */
+static bool ends_with_last_chunk(const struct buf *in)
+{
+    static const char last[] = "\r\n0\r\n\r\n";
+    size_t len = sizeof(last) - 1;
+
+    return in->len >= len && memcmp(in->data + in->len - len, last, len) == 0;
+}
+
 /* The length of the complete answer at the front of the buffer, or 0. */
 static size_t find_answer(const struct buf *in, uint64_t *ret_status)
 {
@@ -235,6 +244,8 @@ static size_t find_answer(const struct buf *in, uint64_t *ret_status)
     if (field != NULL)
         body_len = strtoul(field + 16, NULL, 10);
     *ret_status = strtoul(text + 9, NULL, 10);
+    if (memmem(text, head_len, "Transfer-Encoding: chunked", 26) != NULL)
+        return ends_with_last_chunk(in) ? in->len : 0;
     return in->len >= head_len + body_len ? head_len + body_len : 0;
 }
 
