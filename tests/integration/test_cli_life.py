@@ -34,20 +34,6 @@ class Life(BrokerTest):
         (tasks / "gated").write_text(GATED)
         (tasks / "gated").chmod(stat.S_IRWXU)
 
-    def submit(self, *args, **expected):
-        return self.tool("submit", *args, **expected).strip()
-
-    def get(self, job_id):
-        return json.loads(self.tool("get", job_id, "--json"))
-
-    def listed(self, *filters):
-        out = self.tool("jobs", "--json", "--all", *filters)
-        return [job["id"] for line in out.splitlines() for job in json.loads(line)["jobs"]]
-
-    def batch(self, lines, *args):
-        return subprocess.run([TOOL, "batch", "-", *args], env=environment(self.url), input=lines,
-                              capture_output=True, text=True, timeout=60)
-
     def test_a_job_keeps_what_it_was_given(self):
         job = self.get(self.submit(
             "echo", "--queue=kept", "--priority=8", "--delay=1h", "--expires=2h", "--timeout=1m",

@@ -1,5 +1,6 @@
 """The command-line tool for tests: how it is run, its exit codes, and a broker that follows a script."""
 
+import json
 import os
 import re
 import socket
@@ -59,6 +60,21 @@ class BrokerTest(ToolTest):
     @classmethod
     def close_mill(cls):
         cls.mill.__exit__(None, None, None)
+
+    def submit(self, *args, **expected):
+        return self.tool("submit", *args, **expected).strip()
+
+    def get(self, job_id):
+        return json.loads(self.tool("get", job_id, "--json"))
+
+    def listed(self, *filters):
+        """The ids of all jobs that the filters match."""
+        out = self.tool("jobs", "--json", "--all", *filters)
+        return [job["id"] for line in out.splitlines() for job in json.loads(line)["jobs"]]
+
+    def batch(self, lines, *args):
+        return subprocess.run([TOOL, "batch", "-", *args], env=environment(self.url), input=lines,
+                              capture_output=True, text=True, timeout=60)
 
 
 class ScriptedBroker:
