@@ -13,12 +13,12 @@ static const struct shape jobs_shape = {
     {"ID", "STATE", "TASK", "QUEUE", ">PRI", ">TRY", ">RAN", "CREATED", NULL},
     {"id", "state", "task", "queue", "priority", "attempt", "run_us", "created_at"}};
 
-static const struct shape queues_shape = {"queues",
-                                          {"QUEUE", ">SCHEDULED", ">QUEUED", ">RUNNING",
-                                           ">SUCCEEDED", ">FAILED", ">CANCELLED", ">EXPIRED", NULL},
-                                          {"name", "jobs.scheduled", "jobs.queued", "jobs.running",
-                                           "jobs.succeeded", "jobs.failed", "jobs.cancelled",
-                                           "jobs.expired"}};
+static const struct shape queues_shape = {
+    "queues",
+    {"QUEUE", ">SCHEDULED", ">QUEUED", ">RUNNING", ">SUCCEEDED", ">FAILED", ">CANCELLED",
+     ">EXPIRED", "PAUSED", NULL},
+    {"name", "jobs.scheduled", "jobs.queued", "jobs.running", "jobs.succeeded", "jobs.failed",
+     "jobs.cancelled", "jobs.expired", "paused"}};
 
 static const struct shape workers_shape = {
     "workers",

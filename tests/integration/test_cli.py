@@ -142,7 +142,7 @@ class WithBroker(BrokerTest):
 
     def test_queues_workers_and_tasks(self):
         self.tool("submit", "noop", "--queue", "counted")
-        self.assertRegex(self.tool("queues"), r"(?m)^counted +0 +1 +0 +0 +0 +0 +0$")
+        self.assertRegex(self.tool("queues"), r"(?m)^counted +0 +1 +0 +0 +0 +0 +0 +false$")
         worker = json.loads(self.tool("workers", "--json"))["workers"][0]
         self.assertRegex(self.tool("workers"),
                          rf"(?m)^{worker['id']} +\S+ +{self.mill.workers[0].pid} +2 ")
