@@ -15,7 +15,7 @@ int jobmill_job_parse(struct span msgpack, void *owned, struct jobmill_job **ret
 /* What only the answer to the submit tells goes over to what the job has become since. */
 void jobmill_job_move_submit(struct jobmill_job *from, struct jobmill_job *to);
 
-/* jobmill_job_parse for {"jobs": […], "next_cursor": …}. */
+/* Likewise a page: {"jobs": […], "next_cursor": …}. */
 int jobmill_page_parse(struct span msgpack, void *owned,
                        struct jobmill_page **ret_page) JM_MUST_CHECK;
 

@@ -1,15 +1,11 @@
 /*
  * The functions of jobmill.h about many jobs: lists, and changes by filter.
  */
-#include <stdlib.h>
-#include <string.h>
-
 #include "client/jobmill_call.h"
 #include "client/jobmill_job.h"
-#include "client/jobmill_value.h"
 #include "client/options.h"
+#include "client/record.h"
 #include "client/target.h"
-#include "lib/mp.h"
 #include "schema/errors.h"
 
 static void put_filter(struct buf *target, const struct jobmill_list_options *filter)
@@ -56,63 +52,53 @@ int jobmill_list(struct jobmill *mill, const struct jobmill_list_options *option
 
 /* ---- changes by filter ---- */
 
-/* What one answer tells, and what all of them so far. */
+/* What one answer tells. */
 struct bulk {
-    uint64_t matched;
-    uint64_t changed;
-    char *cursor; /* of the next request; NULL: there is none */
+    int64_t matched;
+    int64_t changed;
+    char *next_cursor; /* NULL: that was all */
 };
 
-static int read_bulk(struct span answer, struct bulk *bulk)
+static const struct record_member bulk_members[] = {
+    {"matched", RECORD_NUMBER, offsetof(struct bulk, matched), NULL},
+    {"changed", RECORD_NUMBER, offsetof(struct bulk, changed), NULL},
+    {"next_cursor", RECORD_TEXT, offsetof(struct bulk, next_cursor), NULL},
+    {0},
+};
+
+static int read_bulk(struct jobmill *mill, struct span bytes, struct bulk *ret_bulk)
 {
-    struct mp_cursor c;
-    uint32_t count;
-    uint64_t matched = 0, changed = 0;
-    bool has_counts = false;
+    int error;
 
-    free(bulk->cursor);
-    bulk->cursor = NULL;
-    mp_open(&c, answer);
-    if (!mp_next_map(&c, &count))
-        return JM_EANSWER;
-    while (count-- > 0) {
-        struct span name, value, text;
-        struct mp_cursor inner;
-
-        if (!mp_next_str(&c, &name) || !mp_skip(&c, JOBMILL_VALUE_DEPTH, &value))
-            return JM_EANSWER;
-        mp_open(&inner, value);
-        if (span_is_str(name, "matched"))
-            has_counts = mp_next_uint(&inner, INT64_MAX, &matched);
-        else if (span_is_str(name, "changed"))
-            (void)!mp_next_uint(&inner, INT64_MAX, &changed);
-        else if (span_is_str(name, "next_cursor") && mp_next_str(&inner, &text))
-            bulk->cursor = strndup((const char *)text.data, text.len);
-    }
-    bulk->matched += matched;
-    bulk->changed += changed;
-    return has_counts ? 0 : JM_EANSWER;
+    *ret_bulk = (struct bulk){.matched = -1, .changed = -1};
+    error = record_read(ret_bulk, bytes, bulk_members);
+    if (error == 0 && (ret_bulk->matched < 0 || ret_bulk->changed < 0))
+        error = JM_EANSWER;
+    return error == 0 ? 0
+                      : jobmill_error_set(&mill->failure, error, "%s: not the counts of a change",
+                                          errors_title(error));
 }
 
-static int bulk_once(struct jobmill *mill, const char *path,
-                     const struct jobmill_list_options *filter, int is_dry_run, struct bulk *bulk)
+/* One request; `ret_bulk` is to be ended with record_done in any case. */
+static int change_some(struct jobmill *mill, const char *path,
+                       const struct jobmill_list_options *filter, int is_dry_run,
+                       const char *cursor, struct bulk *ret_bulk)
 {
     struct transport_answer answer;
     struct buf target;
     int error;
 
+    *ret_bulk = (struct bulk){0};
     target_init(&target, path);
     put_filter(&target, filter);
     target_put_text(&target, "dry_run", is_dry_run ? "true" : NULL);
-    target_put_text(&target, "cursor", bulk->cursor);
+    target_put_text(&target, "cursor", cursor);
     error = jobmill_call(mill, "POST", &target, NULL, &answer);
     if (error != 0)
         return error;
-    error = read_bulk(buf_span(&answer.body), bulk);
+    error = read_bulk(mill, buf_span(&answer.body), ret_bulk);
     transport_answer_done(&answer);
-    return error == 0 ? 0
-                      : jobmill_error_set(&mill->failure, error, "%s: not the counts of a change",
-                                          errors_title(error));
+    return error;
 }
 
 static int change_all(struct jobmill *mill, const char *path,
@@ -120,21 +106,27 @@ static int change_all(struct jobmill *mill, const char *path,
                       uint64_t *ret_matched, uint64_t *ret_changed)
 {
     struct jobmill_list_options own = {0};
+    uint64_t matched = 0, changed = 0;
     struct bulk bulk = {0};
     int error;
 
     if (!copy_filter(&own, filter))
         return jobmill_call_refuse_newer(mill);
-    do
-        error = bulk_once(mill, path, &own, is_dry_run, &bulk);
-    while (error == 0 && bulk.cursor != NULL);
-    free(bulk.cursor);
+    do {
+        struct bulk before = bulk;
+
+        error = change_some(mill, path, &own, is_dry_run, before.next_cursor, &bulk);
+        record_done(&before, bulk_members);
+        matched += error == 0 ? (uint64_t)bulk.matched : 0;
+        changed += error == 0 ? (uint64_t)bulk.changed : 0;
+    } while (error == 0 && bulk.next_cursor != NULL);
+    record_done(&bulk, bulk_members);
     if (error != 0)
         return error;
     if (ret_matched != NULL)
-        *ret_matched = bulk.matched;
+        *ret_matched = matched;
     if (ret_changed != NULL)
-        *ret_changed = bulk.changed;
+        *ret_changed = changed;
     return 0;
 }
 

@@ -2,27 +2,34 @@
  * A page owns the bytes of the answer; its jobs borrow from them.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "client/jobmill_job.h"
 #include "client/jobmill_value.h"
+#include "client/record.h"
 #include "lib/mp.h"
 #include "schema/errors.h"
 
 struct jobmill_page {
+    struct span array; /* the jobs' bytes */
     struct jobmill_job **jobs;
     size_t count;
     char *next_cursor;
     struct jobmill_value *whole;
 };
 
-static int read_jobs(struct jobmill_page *page, struct span array)
+static const struct record_member page_members[] = {
+    {"jobs", RECORD_BYTES, offsetof(struct jobmill_page, array), NULL},
+    {"next_cursor", RECORD_TEXT, offsetof(struct jobmill_page, next_cursor), NULL},
+    {0},
+};
+
+static int read_jobs(struct jobmill_page *page)
 {
     struct mp_cursor c;
     uint32_t count;
 
-    mp_open(&c, array);
-    if (page->jobs != NULL || !mp_next_array(&c, &count) || count > array.len)
+    mp_open(&c, page->array);
+    if (!mp_next_array(&c, &count) || count > page->array.len)
         return JM_EANSWER;
     page->jobs = calloc((size_t)count + 1, sizeof(struct jobmill_job *));
     if (page->jobs == NULL)
@@ -40,38 +47,11 @@ static int read_jobs(struct jobmill_page *page, struct span array)
     return 0;
 }
 
-static int read_cursor(struct jobmill_page *page, struct span value)
-{
-    struct mp_cursor c;
-    struct span text;
-
-    mp_open(&c, value);
-    if (page->next_cursor != NULL || !mp_next_str(&c, &text))
-        return 0;
-    page->next_cursor = strndup((const char *)text.data, text.len);
-    return page->next_cursor == NULL ? JM_ENOMEM : 0;
-}
-
 static int read_page(struct jobmill_page *page, struct span msgpack)
 {
-    struct mp_cursor c;
-    uint32_t count;
-    int error = 0;
+    int error = record_read(page, msgpack, page_members);
 
-    mp_open(&c, msgpack);
-    if (!mp_next_map(&c, &count))
-        return JM_EANSWER;
-    for (; count > 0 && error == 0; count--) {
-        struct span name, value;
-
-        if (!mp_next_str(&c, &name) || !mp_skip(&c, JOBMILL_VALUE_DEPTH, &value))
-            return JM_EANSWER;
-        if (span_is_str(name, "jobs"))
-            error = read_jobs(page, value);
-        else if (span_is_str(name, "next_cursor"))
-            error = read_cursor(page, value);
-    }
-    return error != 0 || page->jobs != NULL ? error : JM_EANSWER;
+    return error != 0 ? error : read_jobs(page);
 }
 
 int jobmill_page_parse(struct span msgpack, void *owned, struct jobmill_page **ret_page)
@@ -99,7 +79,7 @@ void jobmill_page_free(struct jobmill_page *page)
     for (size_t i = 0; i < page->count; i++)
         jobmill_job_free(page->jobs[i]);
     free(page->jobs);
-    free(page->next_cursor);
+    record_done(page, page_members);
     jobmill_value_free(page->whole);
     free(page);
 }
