@@ -84,13 +84,13 @@ class Attempt:
 class Progress:
     """What the task has reported while it runs: `done` of `total` in units of its own."""
 
-    done: Optional[float]
-    total: Optional[float]
+    done: int
+    total: Optional[int] = None
     message: Optional[str] = None
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Progress:
-        return cls(raw.get("done"), raw.get("total"), raw.get("message"))
+        return cls(raw["done"], raw.get("total"), raw.get("message"))
 
 
 class Job:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import select
 import socket
 import ssl
@@ -73,6 +74,8 @@ class Address:
             raise ValueError(f"{url!r} is none of http://HOST:PORT, https://HOST:PORT, unix:/PATH")
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError(f"{url!r}: a user, a query or a fragment has no meaning here")
+        if re.search(r"[\x00-\x20\x7f-\U0010ffff]", parts.netloc + parts.path):
+            raise ValueError(f"{url!r}: write spaces and the like as %20")
         return cls(parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme],
                    prefix=parts.path.rstrip("/"))
 

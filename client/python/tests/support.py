@@ -134,9 +134,17 @@ class ScriptedServer:
         self.seen = []
         self.error = None
 
-    def __enter__(self):
+    def listen(self):
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
+
+    def accept(self):
+        return self.listener.accept()[0]
+
+    def __enter__(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        self.listen()
         self.listener.listen()
         self.listener.settimeout(harness.DEADLINE_S)
         self.thread = threading.Thread(target=self.run)
@@ -146,7 +154,7 @@ class ScriptedServer:
     def run(self):
         try:
             for step in self.script:
-                sock, _ = self.listener.accept()
+                sock = self.accept()
                 sock.settimeout(harness.DEADLINE_S)
                 peer = Peer(sock)
                 try:
@@ -155,13 +163,34 @@ class ScriptedServer:
                     peer.reset()
         except Exception as error:  # told to the test by __exit__
             self.error = error
+        finally:
+            self.listener.close()  # who comes now is refused, and need not wait
 
     def __exit__(self, kind, error, trace):
         self.thread.join()
-        self.listener.close()
-        os.unlink(self.path)
         if kind is None and self.error is not None:
             raise self.error
+
+
+class TcpServer(ScriptedServer):
+    """The same on a free port, with TLS if it gets a context."""
+
+    def __init__(self, directory, *script, host="127.0.0.1", tls=None):
+        super().__init__(directory, *script)
+        self.host = host
+        self.tls = tls
+
+    def listen(self):
+        self.listener = socket.create_server(
+            (self.host, 0), family=socket.AF_INET6 if ":" in self.host else socket.AF_INET)
+        port = self.listener.getsockname()[1]
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        self.url = f"http{'s' if self.tls else ''}://{host}:{port}"
+
+    def accept(self):
+        sock, _ = self.listener.accept()
+        sock.settimeout(harness.DEADLINE_S)
+        return self.tls.wrap_socket(sock, server_side=True) if self.tls else sock
 
 
 def says(*answers):

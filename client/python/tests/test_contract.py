@@ -101,6 +101,13 @@ class Fields(support.BrokerCase):
         self.assertEqual(job.attempts[0].error.message, "no")
         self.assertLessEqual(job.attempts[0].begun_at, job.attempts[0].ended_at)
 
+    def test_progress_is_told_while_it_runs(self):
+        self.needs_field("Job", "progress")
+        job = self.client.submit("sleep", {"ms": 60000})
+        progress = harness.wait_for(lambda: job.refresh().progress, "the task tells how far it is")
+        self.assertTrue(0 <= progress.done < progress.total == 60000)
+        self.assertIsNone(job.cancel().refresh().progress)
+
     def test_a_batch_takes_the_same_options(self):
         self.needs_route("POST", "/v1/jobs/batch")
         self.needs("priority", "run_at", "retain_ms")

@@ -130,7 +130,7 @@ class Addresses(unittest.TestCase):
 
     def test_all_else_is_refused(self):
         for url in ("", "localhost:7878", "ftp://a", "http://", "http://u:p@a", "http://a?b", "unix:a",
-                    "unix:", "http://a:x", "unix:/" + "x" * 107):
+                    "unix:", "http://a:x", "http://a/b c", "http://ä", "unix:/" + "x" * 107):
             with self.assertRaises(ValueError, msg=url):
                 Address.parse(url)
 

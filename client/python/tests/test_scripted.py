@@ -2,8 +2,11 @@
 are none; told by a server that follows a script."""
 
 import os
+import shutil
 import signal
 import socket
+import ssl
+import subprocess
 import tempfile
 import threading
 import time
@@ -249,6 +252,68 @@ class Requests(Scripted):
             self.assertEqual(os.waitpid(pid, 0)[1], 0)
             self.assertIs(pool.take(), mine)
             mine.close()
+
+
+class Ways(Scripted):
+    """Other ways to a broker than a unix socket."""
+
+    def test_tcp(self):
+        for host in ("127.0.0.1", "::1"):
+            try:
+                server = support.TcpServer(self.dir, says(JOB, JOB), host=host)
+                with server:
+                    client = self.client(server, NEVER)
+                    self.assertEqual(client.submit("echo").result(), 7)
+                    client.get("A")
+            except OSError as error:
+                if host == "127.0.0.1":
+                    raise
+                print(f"no IPv6 here: {error}")
+                continue
+            self.assertEqual(server.seen[0][0][1]["host"], server.url.partition("//")[2])
+
+    def test_a_prefix_comes_before_each_path(self):
+        lines = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nContent-Length: 11\r\n\r\n"
+        with support.TcpServer(self.dir, says(JOB), says(lines + b'{"id":"A"}\n')) as server:
+            client = jobmill.Client(server.url + "/mill/", retry=NEVER)
+            self.addCleanup(client.close)
+            client.get("A")
+            client.close()
+            self.assertEqual([one.id for one in client.batch([{"task": "echo"}])], ["A"])
+        self.assertEqual([step[0][0].split()[1] for step in server.seen],
+                         ["/mill/v1/jobs/A", "/mill/v1/jobs/batch"])
+
+    def test_tls(self):
+        if shutil.which("openssl") is None:
+            self.skipTest("there is no openssl to make a certificate")
+        cert = f"{self.dir}/cert.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", cert,
+                        "-out", f"{self.dir}/only.pem", "-subj", "/CN=127.0.0.1",
+                        "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+        with open(cert, "a") as whole, open(f"{self.dir}/only.pem") as only:
+            whole.write(only.read())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert)
+        trusting = ssl.create_default_context(cafile=f"{self.dir}/only.pem")
+
+        def streams(peer):
+            peer.head()
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
+                      b"Transfer-Encoding: chunked\r\n\r\n")
+            count = 0
+            for data in iter(peer.chunk, b""):
+                answers = b'{"id":"A"}\n' * data.count(b"\n")
+                peer.send(b"%x\r\n%b\r\n" % (len(answers), answers))
+                count += data.count(b"\n")
+            peer.send(b"0\r\n\r\n")
+            return count
+        with support.TcpServer(self.dir, says(JOB), streams, tls=context) as server:
+            client = self.client(server, NEVER, ssl_context=trusting)
+            self.assertEqual(client.submit("echo").result(), 7)
+            client.close()
+            items = ({"task": "echo", "args": "x" * 1000} for _ in range(5000))
+            self.assertEqual(sum(1 for _ in client.batch(items)), 5000)
+        self.assertEqual(server.seen[1], 5000)
 
 
 if __name__ == "__main__":
