@@ -42,7 +42,8 @@ class BatchAnswer:
 
     index            which item: 0 is the first
     is_existing      with `unique`: the job was there already
-    replaced         with `unique`: the id of the job that was cancelled for this one
+    replaced         with `unique`: the id of the job that was cancelled for this one; not told for
+                     an item with an idempotency key, see Client.batch(repeatable=False)
     is_replay        the item's idempotency key was known: no second job was made
     idempotency_key  that was sent, or None
     """

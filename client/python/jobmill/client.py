@@ -312,6 +312,10 @@ class Client:
         raw = answer.object()
         if not all(isinstance(raw.get(name), str) for name in ("id", "state")):
             raise BadAnswer(f"{answer.status} with something that is no job: {raw!r:.100}")
+        # Under an idempotency key the body is always the same, and this is told beside it.
+        replaced = answer.headers.get("Jobmill-Replaced")
+        if replaced is not None:
+            raw.setdefault("replaced", replaced)
         return Job(raw, self, tuple(answer.headers.get_all("Jobmill-Warning") or ()),
                    answer.headers.get("Idempotency-Replayed") == "true")
 

@@ -245,7 +245,7 @@ class Settings(support.BrokerCase):
 
     def test_a_full_queue(self):
         self.needs_route("PATCH", "/v1/queues/{name}")
-        self.client.queues.configure("narrow", max_queued=2)
+        self.client.queues.configure("narrow", max_queued=2, paused=True)
         with jobmill.Client(self.url, retries=0) as client:
             with self.assertRaises(jobmill.QueueFull) as caught:
                 for _ in range(4):

@@ -211,6 +211,15 @@ class Answers(Scripted):
 
 
 class Requests(Scripted):
+    def test_what_is_told_beside_the_body_is_in_the_job(self):
+        said = JOB.replace(b"Content-Type", b"Jobmill-Replaced: B\r\nJobmill-Warning: w\r\n"
+                           b"Idempotency-Replayed: true\r\nContent-Type")
+        with self.server(says(said, JOB)) as server:
+            client = self.client(server, NEVER)
+            first, second = client.submit("echo"), client.submit("echo")
+        self.assertEqual((first.replaced, first.warnings, first.is_replay), ("B", ("w",), True))
+        self.assertEqual((second.replaced, second.warnings, second.is_replay), (None, (), False))
+
     def test_headers_and_a_prefix_for_a_proxy(self):
         with self.server(says(JOB)) as server:
             client = self.client(server, NEVER, headers={"Authorization": "Bearer x"})
