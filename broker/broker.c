@@ -50,7 +50,11 @@ static void on_writer_closed(void *owner);
 
 static int start_store(struct broker *b)
 {
-    struct store_conf conf = {.path = b->conf.db, .clock = clock_real()};
+    struct store_conf conf = {.path = b->conf.db,
+                              .clock = clock_real(),
+                              .retain_ms = b->conf.retain_ms,
+                              .retain_failed_ms = b->conf.retain_failed_ms,
+                              .idempotency_ms = b->conf.idempotency_ms};
     struct writer_callbacks callbacks = {.owner = b,
                                          .on_fatal = on_fatal,
                                          .on_counts = on_counts,

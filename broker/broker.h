@@ -39,6 +39,9 @@ struct broker_conf {
     uint64_t max_body_bytes;
     uint64_t heartbeat_ms;
     uint64_t lease_ms;
+    uint64_t retain_ms;
+    uint64_t retain_failed_ms;
+    uint64_t idempotency_ms;
     uint64_t stop_ms; /* how long requests that have begun may take at a stop */
     unsigned log_level;
 };

@@ -33,6 +33,13 @@ static const struct opt opts[] = {
      .help = "How often worker hosts are looked at; as often as they beat."},
     {"lease", 0, OPT_DURATION, FIELD(lease_ms), "15s", 1000, 3600000,
      .help = "How long a worker host may be silent before it counts as dead."},
+    {"retain", 0, OPT_DURATION, FIELD(retain_ms), "1d", 1, JM_DELAY_LIMIT_MS,
+     .help = "How long a finished job is kept, if neither it nor its queue says so; up to a minute "
+             "longer. Its result and its attempts go with it."},
+    {"retain-failed", 0, OPT_DURATION, FIELD(retain_failed_ms), "7d", 1, JM_DELAY_LIMIT_MS,
+     .help = "The same for a job that failed."},
+    {"idempotency-window", 0, OPT_DURATION, FIELD(idempotency_ms), "1d", 1, JM_DELAY_LIMIT_MS,
+     .help = "How long the repeat of a submit with the same Idempotency-Key makes no second job."},
     {"stop-grace", 0, OPT_DURATION, FIELD(stop_ms), "5s", 0, 60000,
      .help = "How long requests that have begun may take when the broker is stopped."},
     {"log-level", 0, OPT_ENUM, FIELD(log_level), "info", .words = level_words,

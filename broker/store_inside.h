@@ -117,7 +117,7 @@
                          " ORDER BY until_ms LIMIT ?)")                                           \
     X(SQL_FREE_PAGES, "PRAGMA freelist_count")                                                    \
     X(SQL_PAGES, "PRAGMA page_count")                                                             \
-    X(SQL_SHRINK, "PRAGMA incremental_vacuum(256)")                                               \
+    X(SQL_SHRINK, "PRAGMA incremental_vacuum(64)")                                                \
     X(SQL_AUTO_VACUUM, "PRAGMA auto_vacuum")                                                      \
     X(SQL_UNIQUE_GET, "SELECT id, how, until_ms FROM uniques WHERE digest = ?")                   \
     X(SQL_UNIQUE_PUT, "INSERT OR REPLACE INTO uniques (digest, id, how, until_ms)"                \
