@@ -8,14 +8,15 @@ import ssl
 import time
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Tuple, Type, Union
+from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Tuple, Type, TypeVar, Union
 
-from .admin import Queues, Tasks, Workers
+from .admin import UNSET, Queues, Tasks, Unset, Workers, settings
 from .batch import Batch, BatchAnswer, Outbox
 from .errors import BadAnswer
 from .fields import in_path, to_json, to_members, to_query
-from .job import Job
+from .job import Job, time_of
 from .retry import Retry
 from .times import Duration, Time
 from .transport import Address, Answer, Pool, Request, Transport
@@ -29,6 +30,8 @@ FILTERS = frozenset(("state", "queue", "task", "tag", "limit_key", "worker", "er
 JSON_BODY = {"Content-Type": "application/json"}
 
 States = Union[str, Iterable[str]]
+T = TypeVar("T")
+Change = Union[T, None, Unset]
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,18 @@ class Bulk:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a job does not run: `code` is a stable word ("paused", "behind_others" …)."""
+    """Why a job does not run: `code` is a stable word ("paused", "behind_others" …); `limit` the one
+    that holds it back, `until` when the reason ends by itself, each None where that does not apply."""
 
     code: str
     message: str
+    limit: Optional[int]
+    until: Optional[datetime]
     raw: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Reason:
+        return cls(raw["code"], raw.get("message", ""), raw.get("limit"), time_of(raw, "until"), raw)
 
 
 @dataclass(frozen=True)
@@ -205,18 +215,22 @@ class Client:
         """Removes a finished job and its result. NotFound, Conflict, UnknownFate."""
         self._call("DELETE", f"/v1/jobs/{in_path(id)}")
 
-    def patch(self, id: str, **changes: Any) -> Job:
-        """Changes a job that does not run: any of priority, run_at, delay, args, expires_at, timeout,
-        max_attempts, tags, retain, backoff, in the types of submit(). NotFound, JobRunning,
-        AlreadyFinished, InvalidRequest, UnknownFate."""
-        body = to_members(changes, keeps_none=True)
+    def patch(self, id: str, *, priority: Change[int] = UNSET, run_at: Change[Time] = UNSET,
+              delay: Change[Duration] = UNSET, args: Any = UNSET, expires_at: Change[Time] = UNSET,
+              timeout: Change[Duration] = UNSET, max_attempts: Change[int] = UNSET,
+              tags: Change[Iterable[str]] = UNSET, retain: Change[Duration] = UNSET,
+              backoff: Change[Mapping[str, Any]] = UNSET) -> Job:
+        """Changes what is given of a job that does not run, in the types of submit(); None is sent as
+        null. NotFound, JobRunning, AlreadyFinished, InvalidRequest, UnknownFate."""
+        body = settings({"priority": priority, "run_at": run_at, "delay": delay, "args": args,
+                         "expires_at": expires_at, "timeout": timeout, "max_attempts": max_attempts,
+                         "tags": tags, "retain": retain, "backoff": backoff})
         return self._job(self._call("PATCH", f"/v1/jobs/{in_path(id)}", body))
 
     def explain(self, id: str) -> Explanation:
         """Why the job does not run yet. NotFound."""
         raw = self._call("GET", f"/v1/jobs/{in_path(id)}/explain").object()
-        reasons = tuple(Reason(one["code"], one.get("message", ""), one)
-                        for one in raw.get("reasons") or ())
+        reasons = tuple(Reason.of(one) for one in raw.get("reasons") or ())
         return Explanation(raw["id"], raw["state"], reasons, raw.get("jobs_before"), raw)
 
     # ---- many jobs ----

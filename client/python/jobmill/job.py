@@ -174,10 +174,6 @@ class Job:
         return ms_of(self.raw, "retain_ms")
 
     @property
-    def run_at(self) -> Optional[datetime]:
-        return time_of(self.raw, "run_at")
-
-    @property
     def expires_at(self) -> Optional[datetime]:
         return time_of(self.raw, "expires_at")
 
@@ -227,7 +223,8 @@ class Job:
 
     @property
     def due_at(self) -> Optional[datetime]:
-        """When a scheduled job becomes queued."""
+        """When a scheduled job becomes queued: its run_at, the end of its delay or of the pause before
+        its next attempt."""
         return time_of(self.raw, "due_at")
 
     @property

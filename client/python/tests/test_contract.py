@@ -132,7 +132,7 @@ class Changes(support.BrokerCase):
                          (9, at, [2], ("new",), datetime.timedelta(seconds=2.5), 7))
         self.assertIsNone(self.client.patch(job.id, args=None).args)
         with self.assertRaises(jobmill.InvalidRequest):
-            self.client.patch(job.id, queue="other")
+            self.client.patch(job.id, priority=10)
         with self.assertRaises(jobmill.AlreadyFinished):
             self.client.patch(self.client.submit("noop", wait=30).id, priority=1)
 
@@ -152,6 +152,8 @@ class Changes(support.BrokerCase):
         self.assertEqual((why.id, why.state), (job.id, jobmill.QUEUED))
         self.assertIn("no_worker_for_queue", [reason.code for reason in why.reasons])
         self.assertTrue(all(reason.message for reason in why.reasons))
+        later = self.client.explain(self.client.submit("echo", delay=3600).id)
+        self.assertEqual([(one.code, one.until.tzinfo) for one in later.reasons], [("due_later", UTC)])
         done = self.client.explain(self.client.submit("noop", wait=30).id)
         self.assertEqual([reason.code for reason in done.reasons], ["finished"])
 

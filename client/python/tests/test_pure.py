@@ -1,6 +1,7 @@
 """What needs no broker: times, members, queries, addresses, pauses, exceptions, views."""
 
 import datetime
+import inspect
 import pathlib
 import pickle
 import re
@@ -211,7 +212,7 @@ class Exceptions(unittest.TestCase):
 
 class Views(unittest.TestCase):
     RAW = {"id": "0SAKD9DQR0000", "task": "t", "queue": "q", "state": "running", "priority": 9,
-           "run_at": "2030-01-01T00:00:00.000Z", "grace_ms": 250, "retain_ms": 86400000,
+           "due_at": "2030-01-01T00:00:00.000Z", "grace_ms": 250, "retain_ms": 86400000,
            "progress": {"done": 1, "total": 4, "message": "a quarter"},
            "attempts": [{"attempt": 1, "outcome": "failed", "worker": "00", "run_us": 1500,
                          "begun_at": "2029-01-01T00:00:00.000Z", "ended_at": "2029-01-01T00:00:01.000Z",
@@ -221,7 +222,7 @@ class Views(unittest.TestCase):
 
     def test_a_job_has_typed_attributes_and_keeps_the_rest(self):
         job = jobmill.Job(self.RAW)
-        self.assertEqual((job.priority, job.run_at, job.grace, job.retain),
+        self.assertEqual((job.priority, job.due_at, job.grace, job.retain),
                          (9, datetime.datetime(2030, 1, 1, tzinfo=UTC),
                           datetime.timedelta(milliseconds=250), datetime.timedelta(days=1)))
         self.assertEqual(job.progress, jobmill.Progress(1, 4, "a quarter"))
@@ -238,15 +239,44 @@ class Views(unittest.TestCase):
         with self.assertRaisesRegex(RuntimeError, "no client"):
             job.refresh()
 
-    def test_every_member_of_the_contract_has_an_attribute(self):
-        other = {"timeout_ms": "timeout", "grace_ms": "grace", "retain_ms": "retain",
-                 "run_us": "run_time", "delay_ms": None}
+    RENAMED = {"timeout_ms": "timeout", "grace_ms": "grace", "retain_ms": "retain", "delay_ms": "delay",
+               "retain_failed_ms": "retain_failed", "silent_ms": "silent", "run_us": "run_time",
+               "user_us": "user_time", "system_us": "system_time"}
+
+    def members(self, schema):
+        """By openapi.yaml, in Python's names; a schema that a broker does not have yet has none."""
         document = support.openapi.Document(
             (support.SOURCE / "schema" / "openapi.json").read_text(encoding="utf-8"))
-        for schema in ("Job", "Cancelled", "Submitted"):
-            for member in document.root["components"]["schemas"][schema]["properties"]:
-                name = other.get(member, member)
-                self.assertTrue(name is None or hasattr(jobmill.Job, name), member)
+        node = document.resolve(document.root["components"]["schemas"].get(schema, {}))
+        return {self.RENAMED.get(name, name) for name in node.get("properties", {})}
+
+    def test_every_member_of_openapi_has_an_attribute(self):
+        for schema, view in (("Job", jobmill.Job), ("Cancelled", jobmill.Job),
+                             ("Submitted", jobmill.Job), ("SubmittedJob", jobmill.Job),
+                             ("JobError", jobmill.Fault), ("Attempt", jobmill.Attempt),
+                             ("Progress", jobmill.Progress), ("Explanation", jobmill.Explanation),
+                             ("Reason", jobmill.Reason), ("Queue", jobmill.Queue),
+                             ("Worker", jobmill.Worker), ("Task", jobmill.Task)):
+            shown = set(dir(view)) | set(getattr(view, "__dataclass_fields__", ()))
+            self.assertEqual(self.members(schema) - shown, set(), f"{view} does not show")
+
+    def test_every_field_of_openapi_is_an_option(self):
+        client = jobmill.Client("http://a")
+        for schema, function in (("Submit", client.submit), ("BatchItem", client.submit),
+                                 ("Patch", client.patch), ("QueueSettings", client.queues.configure),
+                                 ("TaskSettings", client.tasks.configure)):
+            options = set(inspect.signature(function).parameters)
+            self.assertEqual(self.members(schema) - options, set(), f"{function} does not take")
+        self.assertIn("task", self.members("Submit"))
+
+    def test_every_filter_of_openapi_is_taken(self):
+        document = support.openapi.Document(
+            (support.SOURCE / "schema" / "openapi.json").read_text(encoding="utf-8"))
+        nodes = map(document.resolve, document.root["paths"]["/v1/jobs"]["get"]["parameters"])
+        filters = {node["name"] for node in nodes if node["in"] == "query"} - {"limit", "cursor"}
+        options = set(inspect.signature(jobmill.Client("http://a").list).parameters)
+        self.assertEqual(filters - options, set())
+        self.assertEqual(options - {"limit", "page_size"}, jobmill.client.FILTERS)
 
 
 class Package(unittest.TestCase):

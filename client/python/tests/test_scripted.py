@@ -1,6 +1,7 @@
 """What a real broker cannot be made to do on demand: answers that fail to come, come twice as late, or
 are none; told by a server that follows a script."""
 
+import json
 import os
 import shutil
 import signal
@@ -233,6 +234,17 @@ class Requests(Scripted):
                      lambda: client.submit("echo", delay="5"), lambda: client.get("")):
             with self.assertRaises((TypeError, ValueError)):
                 call()
+
+    def test_a_patch_sends_what_is_given_and_no_more(self):
+        with self.server(says(JOB, JOB, JOB)) as server:
+            client = self.client(server, NEVER)
+            client.patch("A", priority=9, delay=0, timeout=2.5, tags=("a",), args=None)
+            client.patch("A", retain=None, run_at="2030-01-01T00:00:00Z")
+            client.patch("A", args={"delay": None})
+        self.assertEqual([json.loads(request[2]) for request in server.seen[0]], [
+            {"priority": 9, "delay_ms": 0, "timeout_ms": 2500, "tags": ["a"], "args": None},
+            {"retain_ms": None, "run_at": "2030-01-01T00:00:00Z"}, {"args": {"delay": None}}])
+        self.assertEqual(server.seen[0][0][0], "PATCH /v1/jobs/A HTTP/1.1")
 
     def test_bulk_calls_follow_the_cursor_and_add_up(self):
         page = b'{"matched":%d,"changed":%d,"dry_run":true,"next_cursor":%s}'
