@@ -101,6 +101,25 @@ CREATE TABLE tags (
     id  INTEGER NOT NULL,
     PRIMARY KEY (tag, id)
 ) STRICT, WITHOUT ROWID;
+-- The arrays that are there already, walked str by str; the first row of each is its head. A tag
+-- has at most 64 bytes, so that of a length in several bytes only the last one counts.
+WITH RECURSIVE
+heads(head, skip) AS (VALUES ('D9', 1), ('DA', 2), ('DB', 4)),
+arrays(id, tags, first) AS (
+    SELECT id, tags, CASE hex(substr(tags, 1, 1)) WHEN 'DC' THEN 4 WHEN 'DD' THEN 6 ELSE 2 END
+    FROM jobs WHERE tags IS NOT NULL),
+strs(id, tags, start, len) AS (
+    SELECT id, tags, first, 0 FROM arrays
+    UNION ALL
+    SELECT s.id, s.tags, s.start + s.len + coalesce(h.skip, 0) + 1,
+           16 * instr('0123456789ABCDEF', substr(hex(substr(s.tags, s.start + s.len
+               + coalesce(h.skip, 0), 1)), 1, 1))
+           + instr('0123456789ABCDEF', substr(hex(substr(s.tags, s.start + s.len
+               + coalesce(h.skip, 0), 1)), 2, 1)) - 17 - iif(h.skip IS NULL, 160, 0)
+    FROM strs s LEFT JOIN heads h ON h.head = hex(substr(s.tags, s.start + s.len, 1))
+    WHERE s.start + s.len <= length(s.tags))
+INSERT OR IGNORE INTO tags (tag, id)
+    SELECT CAST(substr(tags, start, len) AS TEXT), id FROM strs WHERE len > 0;
 
 -- Who holds the place of a unique job. Whether it still holds is looked up when another one comes.
 CREATE TABLE uniques (
