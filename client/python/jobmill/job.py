@@ -305,7 +305,7 @@ class Job:
         if self.state == SUCCEEDED:
             return self.raw.get("result")
         if not self.is_finished:
-            raise WaitTimeout(f"{self.task} {self.id} is {self.state} after {timeout} s")
+            raise WaitTimeout(f"{self.task} {self.id} is still {self.state}")
         raise {CANCELLED: JobCancelled, EXPIRED: JobExpired}.get(self.state, JobFailed)(self)
 
     def cancel(self) -> Job:

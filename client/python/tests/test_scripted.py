@@ -269,7 +269,8 @@ class Requests(Scripted):
             if pid == 0:
                 signal.alarm(support.harness.DEADLINE_S)
                 pool._lock.acquire()  # as if another thread of the parent had held it
-                os._exit(0 if pool.take() is not mine else 1)
+                theirs = pool.take()
+                os._exit(0 if theirs is not mine else 1)
             self.assertEqual(os.waitpid(pid, 0)[1], 0)
             self.assertIs(pool.take(), mine)
             mine.close()
