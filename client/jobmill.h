@@ -415,10 +415,13 @@ JOBMILL_API const char *jobmill_job_expires_at(const struct jobmill_job *job);
 
 JOBMILL_API const char *jobmill_job_limit_key(const struct jobmill_job *job); /* NULL: none */
 
-/* After jobmill_submit(): 1 if this is an earlier job with the same unique key; the id of the job
- * that was cancelled in favour of this one, or NULL. */
+/* After jobmill_submit(): 1 if this is an earlier job, with the same unique key or by a repeat of
+ * the submit with the same idempotency key; the id of the job that was cancelled in favour of this
+ * one; a sentence about what may be wrong ("no worker serves this task yet"). Else 0, NULL. */
 JOBMILL_API int jobmill_job_is_existing(const struct jobmill_job *job);
+JOBMILL_API int jobmill_job_is_replay(const struct jobmill_job *job);
 JOBMILL_API const char *jobmill_job_replaced(const struct jobmill_job *job);
+JOBMILL_API const char *jobmill_job_warning(const struct jobmill_job *job);
 
 /* −1: not known (yet). run_us: how long the last attempt ran. */
 JOBMILL_API int64_t jobmill_job_priority(const struct jobmill_job *job);

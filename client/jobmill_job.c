@@ -29,6 +29,7 @@ struct jobmill_job {
     char *expires_at;
     char *limit_key;
     char *replaced;
+    char *warning;
     char *error_code;
     char *error_message;
     char *progress_message;
@@ -39,6 +40,7 @@ struct jobmill_job {
     int64_t max_attempts;
     int64_t run_us;
     int is_existing;
+    int is_replay;
     struct span attempts; /* their bytes, before they are read */
     struct jobmill_attempt *history;
     size_t history_count;
@@ -157,16 +159,42 @@ void jobmill_job_free(struct jobmill_job *job)
         jobmill_attempt_done(&job->history[i]);
     free(job->history);
     record_done(job, job_members);
+    free(job->warning);
     jobmill_value_free(job->whole);
     free(job);
+}
+
+static int note(char **slot, const char *text)
+{
+    if (*text == '\0')
+        return 0;
+    free(*slot);
+    *slot = strdup(text);
+    return *slot == NULL ? JM_ENOMEM : 0;
+}
+
+int jobmill_job_note_submit(struct jobmill_job *job, const char *replaced, const char *warning,
+                            const char *replayed)
+{
+    int error = note(&job->replaced, replaced);
+
+    job->is_replay = strcmp(replayed, "true") == 0;
+    return error != 0 ? error : note(&job->warning, warning);
+}
+
+static void move(char **from, char **to)
+{
+    free(*to);
+    *to = *from;
+    *from = NULL;
 }
 
 void jobmill_job_move_submit(struct jobmill_job *from, struct jobmill_job *to)
 {
     to->is_existing = from->is_existing;
-    free(to->replaced);
-    to->replaced = from->replaced;
-    from->replaced = NULL;
+    to->is_replay = from->is_replay;
+    move(&from->replaced, &to->replaced);
+    move(&from->warning, &to->warning);
 }
 
 /* ---- asking ---- */
@@ -259,6 +287,16 @@ const char *jobmill_job_replaced(const struct jobmill_job *job)
 int jobmill_job_is_existing(const struct jobmill_job *job)
 {
     return job->is_existing;
+}
+
+int jobmill_job_is_replay(const struct jobmill_job *job)
+{
+    return job->is_replay;
+}
+
+const char *jobmill_job_warning(const struct jobmill_job *job)
+{
+    return job->warning;
 }
 
 int64_t jobmill_job_priority(const struct jobmill_job *job)

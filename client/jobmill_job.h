@@ -12,6 +12,10 @@
  * somebody else's who lives longer). JM_EANSWER: that is no job. JM_ENOMEM. */
 int jobmill_job_parse(struct span msgpack, void *owned, struct jobmill_job **ret_job) JM_MUST_CHECK;
 
+/* What the header fields of the answer to a submit say; "": nothing. JM_ENOMEM. */
+int jobmill_job_note_submit(struct jobmill_job *job, const char *replaced, const char *warning,
+                            const char *replayed) JM_MUST_CHECK;
+
 /* What only the answer to the submit tells goes over to what the job has become since. */
 void jobmill_job_move_submit(struct jobmill_job *from, struct jobmill_job *to);
 

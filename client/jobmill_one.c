@@ -13,6 +13,7 @@
 enum {
     WAIT_SLICE_MS = 30000, /* of a long wait, so that a broker that vanished is noticed */
     EARLY_PAUSE_MS = 50,   /* when a broker ends a wait before its time */
+    HEADER_BYTES = 256,
 };
 
 /* "/v1/jobs/ID" and `rest`. An empty id would name the list. */
@@ -50,6 +51,22 @@ static int wait_further(struct jobmill *mill, int64_t wait_ms, struct jobmill_jo
     return 0;
 }
 
+static int note_headers(struct jobmill *mill, struct jobmill_job **job)
+{
+    char replaced[HEADER_BYTES], warning[HEADER_BYTES], replayed[HEADER_BYTES];
+    int error;
+
+    transport_get_header(&mill->transport, "Jobmill-Replaced", replaced, sizeof(replaced));
+    transport_get_header(&mill->transport, "Jobmill-Warning", warning, sizeof(warning));
+    transport_get_header(&mill->transport, "Idempotency-Replayed", replayed, sizeof(replayed));
+    error = jobmill_job_note_submit(*job, replaced, warning, replayed);
+    if (error == 0)
+        return 0;
+    jobmill_job_free(*job);
+    *job = NULL;
+    return jobmill_error_set(&mill->failure, error, "out of memory");
+}
+
 /* The first request, which waits for at most as long as a broker lets anyone wait. */
 static int submit(struct jobmill *mill, const struct jobmill_submit_options *options,
                   struct jobmill_job **ret_job)
@@ -72,7 +89,7 @@ static int submit(struct jobmill *mill, const struct jobmill_submit_options *opt
             ret_job);
     }
     buf_done(&body);
-    return error;
+    return error != 0 ? error : note_headers(mill, ret_job);
 }
 
 int jobmill_submit(struct jobmill *mill, const struct jobmill_submit_options *options,

@@ -303,6 +303,14 @@ static bool set_request(struct transport *t, const struct transport_request *req
     return is_set;
 }
 
+void transport_get_header(struct transport *t, const char *name, char *ret_value, size_t size)
+{
+    struct curl_header *header;
+    bool has_it = curl_easy_header(t->curl, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK;
+
+    snprintf(ret_value, size, "%s", has_it ? header->value : "");
+}
+
 /* libcurl's code as one of ours, when no whole answer came. JM_EFATE: broken after it was sent. */
 static int translate(struct transport *t, CURLcode code)
 {

@@ -85,6 +85,9 @@ void transport_done(struct transport *t);
 int transport_perform(struct transport *t, const struct transport_request *request,
                       struct transport_answer *ret_answer) JM_MUST_CHECK;
 
+/* A header field of the last answer, cut to `size`; "": it has none. */
+void transport_get_header(struct transport *t, const char *name, char *ret_value, size_t size);
+
 void transport_answer_init(struct transport_answer *answer);
 void transport_answer_done(struct transport_answer *answer);
 

@@ -97,6 +97,18 @@ static int put_pairs(struct buf *out, char *const *pairs, size_t count)
     return TOOL_OK;
 }
 
+/* On stderr, what the id alone doesn't say. */
+static void tell_surprises(const struct jobmill_job *job)
+{
+    if (jobmill_job_is_existing(job))
+        tool_say(0, "%s was there already and is %s", jobmill_job_id(job),
+                 jobmill_job_state_name(job));
+    if (jobmill_job_replaced(job) != NULL)
+        tool_say(0, "%s is cancelled in its favour", jobmill_job_replaced(job));
+    if (jobmill_job_warning(job) != NULL)
+        tool_say(0, "%s", jobmill_job_warning(job));
+}
+
 static int submit(struct jobmill *mill, const struct submit_conf *conf,
                   const struct jobmill_submit_options *options)
 {
@@ -106,11 +118,8 @@ static int submit(struct jobmill *mill, const struct submit_conf *conf,
 
     if (error != 0)
         return tool_fail(mill, error);
-    if (jobmill_job_is_existing(job) && !conf->tool.is_json)
-        tool_say(0, "%s was there already and is %s", jobmill_job_id(job),
-                 jobmill_job_state_name(job));
-    if (jobmill_job_replaced(job) != NULL && !conf->tool.is_json)
-        tool_say(0, "%s is cancelled in its favour", jobmill_job_replaced(job));
+    if (!conf->tool.is_json)
+        tell_surprises(job);
     if (conf->wait_ms > 0) {
         exit = cmd_wait_for(mill, jobmill_job_id(job), conf->wait_ms, conf->tool.is_json);
         if (exit != TOOL_OK && exit != TOOL_BAD_END && exit != TOOL_UNFINISHED)

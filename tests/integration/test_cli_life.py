@@ -61,6 +61,11 @@ class Life(BrokerTest):
                              err=f"{first} is cancelled in its favour")
         self.assertEqual((self.get(first)["state"], self.get(second)["state"]),
                          ("cancelled", "queued"))
+        self.submit("echo", "n=1", "--queue=unique", "--on-conflict=replace", "--key=unique",
+                    err=f"{second} is cancelled in its favour")
+
+    def test_a_task_that_nobody_serves_is_submitted_with_a_warning(self):
+        self.submit("nothing", err=r"\Ajobmill: no worker serves this task yet\n\Z")
 
     def test_get_shows_the_attempts_that_have_ended(self):
         job = self.submit("fail", "message=no luck", "--max-attempts=2", "--backoff=fixed:0")

@@ -209,6 +209,34 @@ static void a_unique_submit_tells_which_job_it_met(void **state)
     close_mill(&f);
 }
 
+/* Under an idempotency key the body is always the same. */
+static void what_a_submit_tells_beside_the_body_is_read_too(void **state)
+{
+    struct jobmill_submit_options options = {.task = "t", .wait_ms = 1000};
+    struct fixture f;
+
+    (void)state;
+    OPEN(&f,
+         {.kind = SCRIPTED_ANSWER,
+          .status = 202,
+          .type = JSON "\r\nJobmill-Replaced: 00\r\nJobmill-Warning: no one\r\n"
+                       "Idempotency-Replayed: true",
+          .body = QUEUED},
+         ANSWER(200, JOB("succeeded") "}"), ANSWER(201, QUEUED));
+    assert_int_equal(jobmill_submit(f.mill, &options, &f.job), 0);
+    assert_int_equal(jobmill_job_state(f.job), JOBMILL_SUCCEEDED);
+    assert_string_equal(jobmill_job_replaced(f.job), "00");
+    assert_string_equal(jobmill_job_warning(f.job), "no one");
+    assert_int_equal(jobmill_job_is_replay(f.job), 1);
+    jobmill_job_free(f.job);
+    options.wait_ms = 0;
+    assert_int_equal(jobmill_submit(f.mill, &options, &f.job), 0);
+    assert_null(jobmill_job_replaced(f.job));
+    assert_null(jobmill_job_warning(f.job));
+    assert_int_equal(jobmill_job_is_replay(f.job), 0);
+    close_mill(&f);
+}
+
 /* ---- what a job tells ---- */
 
 static void a_job_tells_its_new_members(void **state)
@@ -489,6 +517,7 @@ int main(void)
         cmocka_unit_test(what_only_a_newer_library_knows_is_refused_in_nested_structs_too),
         cmocka_unit_test(what_cannot_be_meant_sends_nothing),
         cmocka_unit_test(a_unique_submit_tells_which_job_it_met),
+        cmocka_unit_test(what_a_submit_tells_beside_the_body_is_read_too),
         cmocka_unit_test(a_job_tells_its_new_members),
         cmocka_unit_test(a_job_tells_the_attempts_that_have_ended),
         cmocka_unit_test(a_patch_sends_what_changes_and_a_retry_nothing),
