@@ -180,6 +180,7 @@ class Surviving(ToolTest):
             mill.start_redis()
             mill.start_broker()
             mill.start_worker()
+            mill.wait_for_workers()
             self.url = f"unix:{mill.socket_path}"
             job = self.tool("submit", "sleep", "ms=2000").strip()
             waiter = mill.start("wait", TOOL, "wait", job, env={"JOBMILL_URL": self.url})
