@@ -94,29 +94,13 @@ static int on_show_cancelled(struct call *call, const struct job_view *job)
     return rc == 0 ? 200 : rc;
 }
 
-static void refuse_op(struct call *call, int status)
-{
-    char id[ID_TEXT_BYTES];
-
-    id_format(call->id, id);
-    if (status == JM_ENOJOB)
-        call_refuse_error(call, status, "there is no job %s", id);
-    else if (status == JM_EFINISHED)
-        call_refuse_error(call, status, "the job has %s",
-                          job_state_shown(call->op.cancel.op.ret_state));
-    else if (status == JM_ENOTFINISHED)
-        call_refuse_error(call, status, "only a finished job can be deleted; cancel it first");
-    else
-        call_refuse_error(call, status, "nothing was changed");
-}
-
 static void on_cancelled(struct core_cancel *x, int status)
 {
     struct call *call = JM_CONTAINER_OF(x, struct call, op.cancel);
 
     call->state = CALL_RUNNING;
     if (status != 0) {
-        refuse_op(call, status);
+        show_refusal(call, status, x->op.ret_state);
         return;
     }
     call->is_on_disk = true;
@@ -140,7 +124,7 @@ static void on_deleted(struct store_op *op)
     if (op->status == 0)
         call_answer_empty(call, 204);
     else
-        refuse_op(call, op->status);
+        show_refusal(call, op->status, JOB_NONE);
 }
 
 void api_jobs_delete(struct call *call)

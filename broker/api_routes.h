@@ -17,6 +17,13 @@ void api_jobs_delete(struct call *call);
 
 void api_explain_run(struct call *call);
 
+void api_change_patch(struct call *call);
+void api_change_retry(struct call *call);
+
+void api_bulk_cancel(struct call *call);
+void api_bulk_retry(struct call *call);
+void api_bulk_delete(struct call *call);
+
 void api_lists_jobs(struct call *call);
 void api_lists_workers(struct call *call);
 

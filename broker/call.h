@@ -94,6 +94,9 @@ struct call {
         struct store_delete remove;
         size_t jobs_before; /* explain: in the backlog, up to JM_EXPLAIN_JOBS */
         struct core_set_conf set_conf;
+        struct core_change change;
+        struct core_retry retry;
+        struct bulk *bulk; /* api_bulk.c's */
     } op;
     struct waiter waiter;
     struct timer timer;

@@ -1,6 +1,6 @@
 /*
  * job_attempts.c: the store keeps the ends of attempts that did not end their job; that of the last
- * one is the job's own end, which is told here in the same way. It is written aside first, since
+ * one is the job's own end, which is told here in the same way. Its error is put aside first, since
  * the job's spans do not outlive the next read.
  */
 #include "broker/job_attempts.h"
@@ -10,7 +10,7 @@
 #include "schema/errors.h"
 #include "schema/keys.h"
 
-enum { END_BYTES = 64 << 10 }; /* of the last one; its error is the largest part */
+enum { END_BYTES = 64 << 10 }; /* no error is longer */
 
 static void put_attempt(struct buf *out, const struct attempt_view *attempt)
 {
@@ -33,7 +33,8 @@ static void put_attempt(struct buf *out, const struct attempt_view *attempt)
     render_close_map(&m);
 }
 
-static const char *bad_outcome(struct span error)
+/* A person's retry has left only the state in which the job had ended: the error says more. */
+static struct span bad_outcome(struct span error)
 {
     static const struct {
         int error;
@@ -46,65 +47,62 @@ static const char *bad_outcome(struct span error)
 
     for (size_t i = 0; i < JM_COUNT_OF(rows); i++)
         if (span_is_str(code, errors_code(rows[i].error)))
-            return rows[i].outcome;
-    return "failed";
+            return span_of_str(rows[i].outcome);
+    return span_of_str("failed");
 }
 
-/* What became of the attempt with which the job ended; NULL: none had begun, as far as is known. */
-static const char *last_outcome(const struct job_view *job)
+/* An attempt that never began, of a job that was cancelled or has expired, is passed over. */
+static void show(struct render_array *attempts, const struct attempt_view *seen)
 {
-    switch (job->state) {
-    case JOB_SUCCEEDED:
-        return "succeeded";
-    case JOB_FAILED:
-        return bad_outcome(job->error);
-    case JOB_CANCELLED:
-        return job->host != 0 && job->begun_at_ms != 0 ? "killed" : NULL;
-    default:
-        return NULL;
+    struct attempt_view attempt = *seen;
+
+    if (span_is_str(attempt.outcome, "expired"))
+        return;
+    if (span_is_str(attempt.outcome, "cancelled")) {
+        if (attempt.begun_at_ms == 0)
+            return;
+        attempt.outcome = span_of_str("killed");
     }
-}
-
-static void put_end(struct buf *out, const struct job_view *job)
-{
-    const char *outcome = last_outcome(job);
-
-    if (outcome != NULL)
-        put_attempt(out, &(struct attempt_view){.attempt = job->attempt,
-                                                .outcome = span_of_str(outcome),
-                                                .host = job->host,
-                                                .begun_at_ms = job->begun_at_ms,
-                                                .ended_at_ms = job->finished_at_ms,
-                                                .run_us = job->run_us,
-                                                .error = job->error});
+    if (span_is_str(attempt.outcome, "failed"))
+        attempt.outcome = bad_outcome(attempt.error);
+    render_item(attempts);
+    put_attempt(attempts->out, &attempt);
 }
 
 static void on_attempt(void *owner, const struct attempt_view *attempt)
 {
-    struct render_array *attempts = owner;
+    show(owner, attempt);
+}
 
-    render_item(attempts);
-    put_attempt(attempts->out, attempt);
+/* What is to be kept of the job's error until the other attempts are read. */
+static int keep_error(const struct job_view *job, struct buf *ret_error)
+{
+    buf_init(ret_error, END_BYTES);
+    buf_put_span(ret_error, job->error);
+    return buf_has_failed(ret_error) ? JM_ENOMEM : 0;
 }
 
 int job_attempts_render(struct render_map *m, const struct job_view *job, struct reader *reader)
 {
     struct render_array attempts;
-    struct buf end;
-    int rc;
+    struct attempt_view end = {.attempt = job->attempt,
+                               .outcome = span_of_str(job_state_shown(job->state)),
+                               .host = job->host,
+                               .begun_at_ms = job->begun_at_ms,
+                               .ended_at_ms = job->finished_at_ms,
+                               .run_us = job->run_us};
+    bool has_ended = job_state_is_terminal(job->state);
+    struct buf error;
+    int rc = keep_error(job, &error);
 
-    buf_init(&end, END_BYTES);
-    put_end(&end, job);
     render_key(m, "attempts");
     render_open_array(&attempts, m->out);
-    rc = reader_attempts(reader, job->id, &attempts, on_attempt);
-    if (end.len > 0) {
-        render_item(&attempts);
-        buf_put_span(m->out, buf_span(&end));
-    }
+    if (rc == 0)
+        rc = reader_attempts(reader, job->id, &attempts, on_attempt);
+    end.error = buf_span(&error);
+    if (has_ended)
+        show(&attempts, &end);
     render_close_array(&attempts);
-    if (rc == 0 && buf_has_failed(&end))
-        rc = JM_ENOMEM;
-    buf_done(&end);
+    buf_done(&error);
     return rc;
 }

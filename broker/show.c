@@ -150,6 +150,29 @@ int show_on_job(struct call *call, const struct job_view *job)
     return rc == 0 ? 200 : rc;
 }
 
+void show_refusal(struct call *call, int status, enum job_state state)
+{
+    char id[ID_TEXT_BYTES];
+
+    id_format(call->id, id);
+    switch (status) {
+    case JM_ENOJOB:
+        call_refuse_error(call, status, "there is no job %s", id);
+        break;
+    case JM_EFINISHED:
+        call_refuse_error(call, status, "the job has %s", job_state_shown(state));
+        break;
+    case JM_ERUNNING:
+        call_refuse_error(call, status, "the job runs, or a worker holds it; cancel it first");
+        break;
+    case JM_ENOTFINISHED:
+        call_refuse_error(call, status, "only for a finished job; cancel it first");
+        break;
+    default:
+        call_refuse_error(call, status, "nothing was changed");
+    }
+}
+
 /* ---- wait ---- */
 
 static void on_end(struct waiter *w)

@@ -20,6 +20,9 @@ int show_whole_job(struct call *call, struct render_map *m,
 /* The usual on_show: 200 and the whole job. */
 int show_on_job(struct call *call, const struct job_view *job);
 
+/* Refuses a change of the job call->id, which is in that state (JOB_NONE: not known). */
+void show_refusal(struct call *call, int status, enum job_state state);
+
 /* Ends the wait now, and answers with the job as it is. Only in CALL_WAITING. */
 void show_now(struct call *call);
 

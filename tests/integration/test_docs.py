@@ -127,6 +127,7 @@ class Documents(unittest.TestCase):
                 self.assertEqual(found["items"]["maxLength"], number(item), name)
 
     def schema_of(self, node):
+        node = next(iter(node.get("anyOf", [node])))
         return self.schemas[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
 
     def test_fields_of_a_submit_are_those_of_job_fields_def(self):
@@ -136,6 +137,8 @@ class Documents(unittest.TestCase):
                          self.schemas["Submit"]["required"])
         self.assert_schema_has_fields(self.schemas["Submit"],
                                       [(row[0], row[1], *row[3:]) for row in rows])
+        rows = re.findall(r"^CHANGE_FIELD\((\w+),\s*(\w+),\s*\w+,\s*(\w+),\s*(\w+),\s*(\w+)", text, re.M)
+        self.assert_schema_has_fields(self.schemas["Change"], rows)
         for prefix in "BACKOFF", "UNIQUE":
             rows = re.findall(rf"^{prefix}_FIELD\((\w+),\s*\w+,\s*(\w+),\s*(\w+),\s*(\w+),\s*(\w+)",
                               text, re.M)

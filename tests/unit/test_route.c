@@ -26,6 +26,9 @@ static void paths_lead_to_their_routes(void **state)
         {HTTP_GET, "/v1/jobs/x/result", "/v1/jobs/{id}/result", "x", 0},
         {HTTP_POST, "/v1/jobs/x/cancel", "/v1/jobs/{id}/cancel", "x", 0},
         {HTTP_DELETE, "/v1/jobs/x", "/v1/jobs/{id}", "x", 0},
+        {HTTP_PATCH, "/v1/jobs/x", "/v1/jobs/{id}", "x", 0},
+        {HTTP_POST, "/v1/jobs/retry", "/v1/jobs/retry", "", 0},
+        {HTTP_POST, "/v1/jobs/x/retry", "/v1/jobs/{id}/retry", "x", 0},
         {HTTP_GET, "/v1/queues/mail", "/v1/queues/{name}", "mail", 0},
         {HTTP_PATCH, "/v1/queues/mail", "/v1/queues/{name}", "mail", 0},
         {HTTP_POST, "/v1/queues/mail/pause", "/v1/queues/{name}/pause", "mail", 0},
@@ -60,9 +63,12 @@ static void paths_lead_to_their_routes(void **state)
 static void allow_names_the_methods_of_a_path(void **state)
 {
     static const char *const rows[][2] = {
-        {"/v1/jobs", "POST, GET, HEAD, OPTIONS"}, {"/v1/jobs/x", "GET, HEAD, DELETE, OPTIONS"},
-        {"/v1/jobs/x/cancel", "POST, OPTIONS"},   {"/v1/queues/x", "GET, HEAD, PATCH, OPTIONS"},
-        {"/ping", "GET, HEAD, OPTIONS"},          {"/nowhere", ""},
+        {"/v1/jobs", "POST, GET, HEAD, OPTIONS"},
+        {"/v1/jobs/x", "GET, HEAD, PATCH, DELETE, OPTIONS"},
+        {"/v1/jobs/x/cancel", "POST, OPTIONS"},
+        {"/v1/queues/x", "GET, HEAD, PATCH, OPTIONS"},
+        {"/ping", "GET, HEAD, OPTIONS"},
+        {"/nowhere", ""},
     };
 
     (void)state;
