@@ -583,7 +583,7 @@ class System(Api):
             self.assertEqual((answer.status, answer.code), (404, "no_such_route"), path)
         for method, path, allow in (("PUT", "/v1/jobs", "GET, HEAD, OPTIONS, POST"),
                                     ("POST", "/ping", "GET, HEAD, OPTIONS"),
-                                    ("PUT", f"/v1/jobs/{NO_JOB}", "DELETE, GET, HEAD, OPTIONS"),
+                                    ("PUT", f"/v1/jobs/{NO_JOB}", "DELETE, GET, HEAD, OPTIONS, PATCH"),
                                     ("GET", f"/v1/jobs/{NO_JOB}/cancel", "OPTIONS, POST"),
                                     ("BREW", "/ping", "GET, HEAD, OPTIONS")):
             answer = self.mill.call(method, path)
