@@ -6,7 +6,7 @@ import re
 import sys
 import unittest
 
-from tool import REFUSED, BrokerTest
+from tool import BAD_END, REFUSED, BrokerTest
 
 
 class Steering(BrokerTest):
@@ -38,6 +38,60 @@ class OneJob(Steering):
         self.assertEqual(self.explain(running), ["running"])
         self.tool("cancel", running)
         self.tool("explain", "0000000000001", status=REFUSED, err="no_such_job")
+
+    def test_patch_changes_a_job_that_waits(self):
+        job = self.submit("echo", "n=1", "--delay=1h", "--tag=a")
+        out = self.tool("patch", job, "--priority=9", "--args=[2]", "--tag=b", "--max-attempts=9",
+                        "--timeout=1m", "--retain=2h", "--backoff=fixed:1s", "--expires=3h")
+        self.assertRegex(out, r"(?m)^priority +9$")
+        value = self.get(job)
+        self.assertEqual({name: value[name] for name in ("priority", "args", "tags", "max_attempts",
+                                                         "timeout_ms", "retain_ms")},
+                         {"priority": 9, "args": [2], "tags": ["b"], "max_attempts": 9,
+                          "timeout_ms": 60000, "retain_ms": 7200000})
+        self.tool("patch", job, "--at=0s", "--no-tags")
+        self.assertEqual(self.tool("wait", job), "[2]\n")
+        self.assertEqual(self.get(job).get("tags", []), [])
+        self.tool("patch", job, "--priority=1", status=REFUSED, err=r"\(already_finished\)")
+
+    def test_retry_gives_finished_jobs_a_new_attempt(self):
+        job = self.submit("fail", "message=no", "--max-attempts=1")
+        self.tool("wait", job, status=BAD_END, err="failed: no")
+        self.assertRegex(self.tool("retry", job), rf"\A{job} is \w+\n\Z")
+        self.tool("wait", job, status=BAD_END, err="failed: no")
+        self.assertEqual(self.get(job)["attempt"], 2)
+        waiting = self.submit("echo", "--queue=nobody")
+        self.tool("retry", waiting, job, status=REFUSED, err=r"\A.*\(not_finished\)\n\Z")
+
+    def test_a_job_that_has_not_begun_in_time_expires(self):
+        job = self.submit("echo", "--queue=nobody", "--expires=500ms")
+        self.tool("wait", job, "--for=30s", status=BAD_END, err=f"{job} expired")
+
+
+class ManyJobs(Steering):
+    def test_jobs_are_cancelled_tried_again_and_deleted_by_filter(self):
+        ids = [self.submit("echo", "--queue=nobody", "--tag=many") for _ in range(3)]
+        other = self.submit("echo", "--queue=nobody")
+        self.assertEqual(self.tool("cancel", "--tag=many", "--dry-run"),
+                         "3 jobs match; nothing is changed\n")
+        self.assertEqual({self.state(job) for job in ids}, {"queued"})
+        self.assertEqual(self.tool("cancel", "--tag=many", "--state=queued"),
+                         "3 of 3 jobs are cancelled\n")
+        self.assertEqual({self.state(job) for job in ids}, {"cancelled"})
+        self.assertEqual(self.state(other), "queued")
+        self.assertEqual(self.tool("retry", "--tag=many"), "3 of 3 jobs are tried again\n")
+        self.assertEqual({self.state(job) for job in ids}, {"queued"})
+        self.tool("cancel", "--tag=many")
+        out = json.loads(self.tool("delete", "--tag=many", "--json"))
+        self.assertEqual(out, {"matched": 3, "changed": 3, "dry_run": False})
+        self.tool("get", ids[0], status=REFUSED, err="no_such_job")
+
+    def test_all_pages_of_a_change_are_gone_through(self):
+        lines = '{"task":"echo","queue":"nobody","tags":["paged"]}\n' * 10500
+        run = self.batch(lines)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertEqual(self.tool("cancel", "--tag=paged"),
+                         "10500 of 10500 jobs are cancelled\n")
 
 
 class Queues(Steering):
