@@ -406,16 +406,28 @@ class Explain(Api):
         self.assert_problem(self.get(f"/v1/jobs/{NO_JOB}/explain"), 404, "no_such_job")
         self.assert_problem(self.get(f"/v1/jobs/{job['id']}/explain?wait=1"), 400, "bad_query", "wait")
 
+    def test_a_pause_and_a_limit_say_so(self):
+        self.call("PATCH", "/v1/queues/held", {"paused": True})
+        job = self.mill.submit("noop", queue="held")
+        self.assertIn("paused", self.codes(job["id"]))
+        self.call("PATCH", "/v1/queues/default", {"concurrency": 1})
+        first = self.mill.submit("sleep", {"ms": 60000})
+        second = self.mill.submit("noop")
+        why = self.explain(second["id"])["reasons"][0]
+        self.assertEqual((why["code"], why["limit"]), ("queue_concurrency", 1))
+        self.call("PATCH", "/v1/queues/default", {"concurrency": None})
+        self.post(f"/v1/jobs/{first['id']}/cancel")
+        self.mill.wait_for_state(second["id"], "succeeded")
+
     def test_jobs_that_stand_before_one_are_counted(self):
-        ids = [self.mill.submit("noop", queue="line", priority=4)["id"] for _ in range(300)]
-        before = [self.explain(job_id)["jobs_before"] for job_id in ids]
-        waiting = [count for count in before if count > 0]
-        self.assertGreater(len(waiting), 10)  # the others are in Redis
-        self.assertEqual(waiting, list(range(1, len(waiting) + 1)))
+        self.call("PATCH", "/v1/queues/line", {"paused": True})
+        ids = [self.mill.submit("noop", queue="line", priority=4)["id"] for _ in range(30)]
+        self.assertEqual([self.explain(job_id)["jobs_before"] for job_id in ids], list(range(30)))
         low = self.mill.submit("noop", queue="line", priority=1)["id"]
-        high = self.mill.submit("noop", queue="line", priority=5)["id"]
-        self.assertGreater(self.explain(low)["jobs_before"], waiting[-1])
-        self.assertEqual(self.explain(high)["jobs_before"], 0)
+        high = self.mill.submit("noop", queue="line", priority=9)["id"]
+        keyed = self.mill.submit("noop", queue="line", priority=4, limit_key="k")["id"]
+        self.assertEqual([self.explain(job_id)["jobs_before"] for job_id in (low, high, keyed, ids[0])],
+                         [32, 0, 31, 1])
 
 
 class Lists(Api):
@@ -466,6 +478,13 @@ class Lists(Api):
         self.assertEqual(self.ids("tag=red&state=queued"), [other])
         self.assertEqual(self.ids("tag=red&state=cancelled"), [red])
         self.assertEqual(self.ids("queue=tagged"), [red, plain])
+
+    def test_jobs_are_found_by_their_limit_key(self):
+        ids = [self.mill.submit("noop", queue="keyed", retain_ms=60000, **fields)["id"]
+               for fields in ({"limit_key": "customer 1"}, {"limit_key": "größer"}, {})]
+        self.assertEqual(self.ids("limit_key=customer%201"), [ids[0]])
+        self.assertEqual(self.ids("limit_key=gr%C3%B6%C3%9Fer&queue=keyed"), [ids[1]])
+        self.assertEqual(self.ids("limit_key=customer"), [])
 
     def test_jobs_are_found_by_their_error_and_by_their_worker(self):
         args = {"message": "no", "code": "bad_args"}

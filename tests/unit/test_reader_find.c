@@ -6,7 +6,6 @@
 #include "tests/unit/store_fixture.h"
 
 #include "broker/job_options.h"
-#include "lib/mp.h"
 #include "schema/id.h"
 
 enum { JOBS = 240, MAX_JOBS = 400, ROUNDS = 120, MOVES = 6 };
@@ -87,14 +86,17 @@ static void look_at(struct world *w, size_t number)
     assert_int_equal(seen->task, index_of(tasks, JM_COUNT_OF(tasks), job.spec.task));
 }
 
-static void insert_tag(struct world *w, const char *tag, uint64_t id)
+/* A msgpack array of short strings; nothing for none. */
+static void put_tags(struct buf *out, unsigned set)
 {
-    char sql[200];
-
-    snprintf(sql, sizeof(sql),
-             "INSERT OR IGNORE INTO tags (tag, id) VALUES ('%s', %llu) RETURNING 1", tag,
-             (unsigned long long)id);
-    assert_int_equal(fixture_ask(w->f, sql), 1);
+    buf_put_u8(out, (uint8_t)(0x90 | __builtin_popcount(set)));
+    for (size_t i = 0; i < JM_COUNT_OF(tags); i++)
+        if ((set & 1u << i) != 0) {
+            buf_put_u8(out, (uint8_t)(0xa0 | strlen(tags[i])));
+            buf_put_str(out, tags[i]);
+        }
+    if (set == 0)
+        buf_clear(out);
 }
 
 static void add_job(struct world *w)
@@ -104,9 +106,10 @@ static void add_job(struct world *w)
     struct seen *seen = &w->jobs[w->count];
     struct job_options options = {.expires_at_ms = 0};
     struct store_submit op;
-    struct buf record;
+    struct buf record, list;
 
     buf_init(&record, JOB_OPTIONS_BYTES);
+    buf_init(&list, 256);
     *seen = (struct seen){.queue = pick(w, JM_COUNT_OF(queues)),
                           .task = pick(w, JM_COUNT_OF(tasks)),
                           .tags = (chance(w, 15) ? 1u : 0u) | (chance(w, 10) ? 2u : 0u),
@@ -120,11 +123,11 @@ static void add_job(struct world *w)
     job_options_encode(&record, &options);
     op.spec.options = buf_span(&record);
     op.spec.limit_key = options.limit_key;
+    put_tags(&list, seen->tags);
+    op.spec.tags = buf_span(&list);
     assert_int_equal(fixture_run(w->f, &op.op, STORE_SUBMIT), 0);
-    for (size_t i = 0; i < JM_COUNT_OF(tags); i++)
-        if (seen->tags & 1u << i)
-            insert_tag(w, tags[i], id);
     buf_done(&record);
+    buf_done(&list);
     look_at(w, w->count++);
 }
 
@@ -144,15 +147,25 @@ static void cancel(struct world *w, size_t number)
     assert_int_equal(fixture_run(w->f, &op.op, STORE_CANCEL), 0);
 }
 
+/* It comes back among the live ones. */
+static void retry(struct world *w, size_t number)
+{
+    struct store_retry op = {.id = id_of(number)};
+
+    assert_int_equal(fixture_run(w->f, &op.op, STORE_RETRY), 0);
+}
+
 /* Something that can happen to a job where it is now. */
 static void move(struct world *w, size_t number)
 {
     enum job_state state = w->jobs[number].state;
     unsigned what = pick(w, 10);
 
-    if (job_state_is_terminal(state))
+    if (job_state_is_terminal(state) && what > 2)
         return;
-    if (state == JOB_SCHEDULED || state == JOB_QUEUED || what == 0)
+    if (job_state_is_terminal(state))
+        retry(w, number);
+    else if (state == JOB_SCHEDULED || state == JOB_QUEUED || what == 0)
         cancel(w, number);
     else if (state == JOB_DISPATCHED && what < 5)
         happen(w, number, WIRE_RUNNING);
@@ -453,10 +466,13 @@ static void a_rare_tag_costs_no_look_at_what_lies_between(void **state)
     uint64_t found = 0;
     uint64_t next = 1;
     size_t number = 0;
+    char sql[120];
 
     while (w->jobs[number].state != JOB_SCHEDULED)
         number++;
-    insert_tag(w, "needle", id_of(number));
+    snprintf(sql, sizeof(sql), "INSERT INTO tags (tag, id) VALUES ('needle', %llu) RETURNING 1",
+             (unsigned long long)id_of(number));
+    assert_int_equal(fixture_ask(w->f, sql), 1);
     assert_int_equal(reader_find(fixture_reader(w->f), &filter, &bounds, &found, keep_id, &next),
                      0);
     assert_int_equal(found, id_of(number));
