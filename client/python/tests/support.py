@@ -59,13 +59,12 @@ class BrokerCase(unittest.TestCase):
         for part in node.get("allOf", []):
             yield from self.properties(part)
 
-    def needs_parameter(self, *names):
-        """Of the list of jobs."""
-        there = [self.document.resolve(node)["name"]
-                 for node in self.document.root["paths"]["/v1/jobs"]["get"]["parameters"]]
+    def needs_parameter(self, *names, method="get", path="/v1/jobs"):
+        operation = self.document.root["paths"][path][method]
+        there = [self.document.resolve(node)["name"] for node in operation.get("parameters", [])]
         for name in names:
             if name not in there:
-                self.skipTest(f"the list of jobs has no parameter {name} yet")
+                self.skipTest(f"the broker's {method.upper()} {path} has no parameter {name} yet")
 
 
 def answer(status, body=b"", content_type="application/json", **fields):
