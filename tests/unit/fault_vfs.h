@@ -24,6 +24,7 @@ struct fault_plan {
     atomic_uint fail_syncs_of; /* set of enum fault_file */
     atomic_uint full_files;    /* set of enum fault_file that cannot grow */
     atomic_int syncs;
+    atomic_bool skips_syncs; /* nothing is cut off but the process: the kernel's cache is enough */
 };
 
 struct fault_handle {
@@ -42,6 +43,7 @@ static inline void fault_plan_clear(void)
     fault_plan.fail_syncs_of = 0;
     fault_plan.full_files = 0;
     fault_plan.syncs = 0;
+    fault_plan.skips_syncs = false;
 }
 
 static inline sqlite3_file *fault_real(sqlite3_file *file)
@@ -105,6 +107,8 @@ static int fault_sync(sqlite3_file *file, int flags)
         return rc == SQLITE_FULL ? SQLITE_IOERR_FSYNC : rc; /* as the unix VFS has it */
     if ((fault_plan.fail_syncs_of & fault_kind(file)) != 0)
         return SQLITE_IOERR_FSYNC;
+    if (fault_plan.skips_syncs)
+        return SQLITE_OK;
     return fault_real(file)->pMethods->xSync(fault_real(file), flags);
 }
 
@@ -199,6 +203,13 @@ static int fault_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *fil
     return rc;
 }
 
+static int fault_delete(sqlite3_vfs *vfs, const char *name, int sync_dir)
+{
+    sqlite3_vfs *real = vfs->pAppData;
+
+    return real->xDelete(real, name, fault_plan.skips_syncs ? 0 : sync_dir);
+}
+
 /* Registers it under the name "fault", once. */
 static inline int fault_vfs_register(void)
 {
@@ -211,6 +222,7 @@ static inline int fault_vfs_register(void)
     vfs.pAppData = real;
     vfs.szOsFile = (int)sizeof(struct fault_handle) + real->szOsFile;
     vfs.xOpen = fault_open;
+    vfs.xDelete = fault_delete;
     return sqlite3_vfs_register(&vfs, 0);
 }
 

@@ -50,7 +50,10 @@ enum { TORTURE_JOBS = 4 };
 struct ledger {
     bool is_submitted[TORTURE_JOBS + 1]; /* acknowledged */
     bool is_ended[TORTURE_JOBS + 1];
-    bool is_over; /* a final error */
+    bool is_retried; /* job 1 */
+    bool is_changed; /* job 1, to priority 9 */
+    bool is_expired; /* job 1 */
+    bool is_over;    /* a final error */
 };
 
 /* One operation and its sync: whether it may be acknowledged. */
@@ -73,7 +76,70 @@ static void checkpoint(struct fixture *f, struct ledger *ledger, bool wait)
     ledger->is_over = rc == JM_ESTORE;
 }
 
-static void live_through(struct fixture *f, struct ledger *ledger)
+static int change(struct fixture *f, uint64_t id)
+{
+    static const uint8_t tags[] = {0x91, 0xa1, 'c'};
+    struct store_change op = {.id = id,
+                              .what = CHANGE_PRIORITY | CHANGE_TAGS | CHANGE_EXPIRES,
+                              .spec = {.priority = 9,
+                                       .tags = span_of(tags, sizeof(tags)),
+                                       .expires_at_ms = f->now_ms + 1}};
+
+    return fixture_run(f, &op.op, STORE_CHANGE);
+}
+
+static int expire(struct fixture *f)
+{
+    uint64_t ids[4], out[4];
+    struct store_expire op = {
+        .now_ms = f->now_ms + 1, .max_jobs = 4, .ret_ids = ids, .ret_out_ids = out};
+
+    return fixture_run(f, &op.op, STORE_EXPIRE);
+}
+
+static int purge(struct fixture *f)
+{
+    struct store_purge op = {.now_ms = f->now_ms + 24 * 3600 * 1000, .max_rows = 100};
+
+    return fixture_run(f, &op.op, STORE_PURGE);
+}
+
+static int bulk(struct fixture *f, enum store_bulk_verb verb)
+{
+    struct store_bulk_item items[] = {{.id = 1}, {.id = 2}, {.id = 3}};
+    struct store_bulk op = {.verb = verb, .items = items, .count = JM_COUNT_OF(items)};
+
+    return fixture_run(f, &op.op, STORE_BULK);
+}
+
+/* The rest of job 1's life; then many at once, and the purge of everything. */
+static void live_on(struct fixture *f, struct ledger *ledger)
+{
+    struct store_retry retry = {.id = 1};
+
+    if (ledger->is_over || !ledger->is_ended[1])
+        return;
+    ledger->is_retried = acknowledge(f, ledger, fixture_run(f, &retry.op, STORE_RETRY));
+    if (ledger->is_retried)
+        ledger->is_changed = acknowledge(f, ledger, change(f, 1));
+    if (ledger->is_changed)
+        ledger->is_expired = acknowledge(f, ledger, expire(f));
+}
+
+static void end_all(struct fixture *f, struct ledger *ledger)
+{
+    static const enum store_bulk_verb verbs[] = {BULK_RETRY, BULK_CANCEL, BULK_DELETE};
+
+    for (size_t i = 0; i < JM_COUNT_OF(verbs) && !ledger->is_over; i++)
+        (void)acknowledge(f, ledger, bulk(f, verbs[i]));
+    if (!ledger->is_over)
+        (void)acknowledge(f, ledger, purge(f));
+    memset(ledger->is_submitted, 0, sizeof(ledger->is_submitted)); /* what is gone is gone */
+    memset(ledger->is_ended, 0, sizeof(ledger->is_ended));
+    ledger->is_retried = ledger->is_changed = ledger->is_expired = false;
+}
+
+static void live_through(struct fixture *f, struct ledger *ledger, bool to_the_end)
 {
     for (uint64_t id = 1; id <= TORTURE_JOBS && !ledger->is_over; id++) {
         ledger->is_submitted[id] = acknowledge(f, ledger, submit_big(f, id));
@@ -82,6 +148,9 @@ static void live_through(struct fixture *f, struct ledger *ledger)
         if (!ledger->is_over && ledger->is_submitted[id])
             ledger->is_ended[id] = acknowledge(f, ledger, succeed(f, id));
     }
+    live_on(f, ledger);
+    if (to_the_end && !ledger->is_over)
+        end_all(f, ledger);
     if (ledger->is_over) {
         assert_int_equal(submit_big(f, 1000), JM_ESTORE);
         assert_int_equal(store_sync(f->store), JM_ESTORE);
@@ -99,32 +168,46 @@ static void check_ledger(struct fixture *f, const struct ledger *ledger)
         assert_true(rc == 0 || rc == JM_ENOJOB);
         if (ledger->is_submitted[id])
             assert_int_equal(rc, 0);
-        if (ledger->is_ended[id])
+        if (ledger->is_ended[id] && id > 1)
             assert_int_equal(job.state, JOB_SUCCEEDED);
     }
+    if (ledger->is_changed)
+        assert_int_equal(fixture_get(f, 1).spec.priority, 9);
+    if (ledger->is_retried)
+        assert_int_equal(fixture_get(f, 1).attempt, 2);
+    if (ledger->is_expired)
+        assert_int_equal(fixture_get(f, 1).state, JOB_EXPIRED);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM tags WHERE id NOT IN"
+                                    " (SELECT id FROM jobs)"),
+                     0);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM attempts WHERE id NOT IN"
+                                    " (SELECT id FROM jobs)"),
+                     0);
     fixture_check_counts(f);
 }
 
 /* Returns whether the fault was reached: if not, there are no more changes to fail. */
-static bool torture(int fail_at, int code)
+static bool torture(int fail_at, int code, bool to_the_end)
 {
     struct fixture *f = fixture_new();
-    struct ledger ledger = {{0}, {0}, false};
+    struct ledger ledger = {.is_over = false};
     char sentence[256] = "";
     bool is_hit;
     int rc;
 
     fault_plan_clear();
+    fault_plan.skips_syncs = true;
     fault_plan.code = code;
     fault_plan.fail_at = fail_at;
     f->vfs = "fault";
     rc = fixture_try_open(f, sentence);
     if (rc == 0)
-        live_through(f, &ledger);
+        live_through(f, &ledger, to_the_end);
     else
         assert_true(sentence[0] != '\0');
     is_hit = fault_plan.is_hit;
     fault_plan_clear();
+    fault_plan.skips_syncs = true;
     fixture_close(f);
     fixture_open(f);
     check_ledger(f, &ledger);
@@ -140,7 +223,7 @@ static void any_one_failed_change_loses_nothing_acknowledged(void **state)
 
     (void)state;
     for (size_t i = 0; i < JM_COUNT_OF(codes); i++) {
-        for (n = 1; torture(n, codes[i]); n++)
+        for (n = 1; torture(n, codes[i], n % 2 == 0); n++)
             ;
         assert_in_range(n, 50, 2000);
     }
@@ -223,6 +306,36 @@ static void a_full_disk_refuses_the_whole_batch_and_reads_go_on(void **state)
     fixture_check_counts(f);
 }
 
+static void a_full_disk_refuses_every_operation_and_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct store_retry retry = {.id = 1};
+    struct store_set_conf conf = {.name = span_of_str("q"), .record = span_of("\x81\x00\x01", 3)};
+    int64_t day_ms = 24 * 3600 * 1000;
+
+    for (uint64_t id = 1; id <= 3; id++)
+        assert_int_equal(submit_big(f, id), 0);
+    assert_int_equal(succeed(f, 1), 0);
+    fixture_submit(f, 4, "q", JOB_QUEUED);
+    assert_int_equal(change(f, 4), 0);
+    fault_plan.full_files = FAULT_LOG;
+    for (int round = 0; round < 2; round++) {
+        int expected = round == 0 ? JM_EFULL : 0;
+
+        assert_int_equal(change(f, 4), expected);
+        assert_int_equal(expire(f), expected);
+        assert_int_equal(fixture_run(f, &retry.op, STORE_RETRY), expected);
+        assert_int_equal(bulk(f, BULK_CANCEL), expected);
+        assert_int_equal(fixture_run(f, &conf.op, STORE_SET_CONF), expected);
+        f->now_ms += round * day_ms;
+        assert_int_equal(purge(f), expected);
+        assert_int_equal(fixture_ask(f, "SELECT count(*) FROM ends"), 1 - round);
+        assert_int_equal(fixture_ask(f, "SELECT count(*) FROM live"), 3 - 3 * round);
+        fixture_check_counts(f);
+        fault_plan.full_files = 0;
+    }
+}
+
 static void a_checkpoint_without_room_is_tried_again(void **state)
 {
     struct fixture *f = *state;
@@ -272,6 +385,7 @@ int main(void)
         FAULT_TEST(a_failed_sync_of_the_database_shows_at_the_checkpoint),
         FAULT_TEST(a_sync_reaches_the_disk_each_time),
         FAULT_TEST(a_full_disk_refuses_the_whole_batch_and_reads_go_on),
+        FAULT_TEST(a_full_disk_refuses_every_operation_and_changes_nothing),
         FAULT_TEST(a_checkpoint_without_room_is_tried_again),
         FAULT_TEST(a_directory_that_refuses_writes_is_told_in_a_sentence),
     };
