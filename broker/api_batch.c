@@ -15,11 +15,10 @@
 
 #include "broker/api_routes.h"
 #include "broker/batch.h"
+#include "broker/batch_atomic.h"
 #include "broker/call.h"
 #include "broker/job_read.h"
 #include "schema/errors.h"
-
-#define KEY_FIELD "idempotency_key"
 
 enum {
     LEAST_IN_FLIGHT = 32, /* items of one batch, however many there are */
@@ -38,28 +37,28 @@ static void answer_item(struct batch *b, struct batch_item *item)
 {
     struct call *call = b->call;
     struct buf *out = &call->x->body_out;
+    struct core_outcome outcome = {.status = 0};
 
     begin_answer(call);
     buf_clear(&b->scratch);
-    if (!item->is_refused)
-        batch_render_stored(&b->scratch, &item->submit);
-    if (call->form == BODY_JSON)
-        buf_put_u8(out, b->answered == 0 ? '[' : ',');
-    if (body_write(call->form, buf_span(item->is_refused ? &item->value : &b->scratch), out,
-                   &call->fault) != 0)
+    if (!item->is_refused) {
+        core_outcome_set(&outcome, &item->submit, 0);
+        batch_render_stored(&b->scratch, &outcome);
+    }
+    if (!batch_put_answer(call->form, buf_span(item->is_refused ? &item->value : &b->scratch),
+                          b->answered == 0, out))
         out->failed = true; /* no memory: bytes are missing, so the server closes the connection */
-    if (call->form == BODY_LINES)
-        buf_put_u8(out, '\n');
     b->answered++;
     http_exchange_push(call->x);
 }
 
 /* ---- the end ---- */
 
-static void close_batch(struct batch *b)
+void batch_close(struct batch *b)
 {
     b->call->api->batch_count--;
     b->call->batch = NULL;
+    batch_atomic_close(b);
     split_done(&b->split);
     buf_done(&b->scratch);
     free(b);
@@ -71,15 +70,26 @@ static void finish(struct batch *b)
     bool is_refused = b->is_refused;
     bool is_empty = b->answered == 0;
 
-    close_batch(b);
+    batch_close(b);
     if (is_refused) {
         call_refuse(call);
         return;
     }
     begin_answer(call);
-    if (call->form == BODY_JSON && !call->x->is_broken)
-        buf_put_str(&call->x->body_out, is_empty ? "[]" : "]");
+    if (!call->x->is_broken)
+        batch_put_end(call->form, is_empty, &call->x->body_out);
     call_finish(call);
+}
+
+/* An atomic batch keeps what became of its items apart from them. */
+static void refuse_item(struct batch *b, struct batch_item *item, const struct fault *f)
+{
+    if (b->atomic == NULL) {
+        batch_refuse_item(item, f);
+        return;
+    }
+    batch_atomic_refuse(b, f);
+    batch_close_item(b, item);
 }
 
 /* No more items are taken. What was wrong is the answer, in the place of the next item; or of the
@@ -90,7 +100,7 @@ static void end_items(struct batch *b, const struct fault *f)
 
     b->is_over = true;
     if (item != NULL) {
-        batch_refuse_item(item, f);
+        refuse_item(b, item, f);
         return;
     }
     b->call->fault = *f;
@@ -109,6 +119,8 @@ static size_t most_in_flight(const struct batch *b)
 
 static bool has_room(const struct batch *b)
 {
+    if (b->atomic != NULL)
+        return batch_atomic_has_room(b);
     return b->item_count < most_in_flight(b) && b->item_bytes < JM_BATCH_FLIGHT_BYTES;
 }
 
@@ -127,7 +139,7 @@ static void on_submitted(struct core_submit *s, int status)
 
     item->is_done = true;
     if (status != 0) {
-        job_read_tell_refusal(s, status, KEY_FIELD, &f);
+        job_read_tell_refusal(s, status, BATCH_KEY_FIELD, &f);
         batch_refuse_item(item, &f);
     }
     step(item->batch);
@@ -156,13 +168,18 @@ static void submit_item(struct batch *b, struct batch_item *item, struct span ra
     struct fault f;
     int rc = read_item(b, item, raw, &f);
 
+    if (rc == 0 && b->atomic != NULL) {
+        batch_atomic_take(b, item);
+        batch_close_item(b, item);
+        return;
+    }
     if (rc == 0) {
         rc = core_submit(call_core(b->call), &item->submit);
         if (rc != 0)
-            job_read_tell_refusal(&item->submit, rc, KEY_FIELD, &f);
+            job_read_tell_refusal(&item->submit, rc, BATCH_KEY_FIELD, &f);
     }
     if (rc != 0)
-        batch_refuse_item(item, &f);
+        refuse_item(b, item, &f);
 }
 
 static void end_bad(struct batch *b)
@@ -193,7 +210,7 @@ static void take_item(struct batch *b, enum split_result result, struct span raw
     } else if (result == SPLIT_LARGE) {
         fault_set(&f, JM_EBODYSIZE, span_of(NULL, 0), b->split.max_bytes,
                   "the item is larger than %zu bytes", b->split.max_bytes);
-        batch_refuse_item(item, &f);
+        refuse_item(b, item, &f);
     } else {
         submit_item(b, item, raw);
     }
@@ -222,7 +239,7 @@ static size_t take_items(struct batch *b, struct span data)
 
 /* ---- */
 
-static bool is_complete(const struct batch *b)
+bool batch_has_come(const struct batch *b)
 {
     return b->has_end || b->discarded_bytes > JM_BATCH_DISCARD_BYTES;
 }
@@ -230,6 +247,10 @@ static bool is_complete(const struct batch *b)
 /* Answers what can be answered, in order. `b` may be gone afterwards. */
 static void step(struct batch *b)
 {
+    if (b->atomic != NULL) {
+        batch_atomic_step(b);
+        return;
+    }
     while (!list_is_empty(&b->items)) {
         struct batch_item *item = LIST_ENTRY(b->items.next, struct batch_item, link);
 
@@ -238,7 +259,7 @@ static void step(struct batch *b)
         answer_item(b, item);
         batch_close_item(b, item);
     }
-    if (list_is_empty(&b->items) && is_complete(b)) {
+    if (list_is_empty(&b->items) && batch_has_come(b)) {
         finish(b);
     } else if (b->is_paused && (b->is_over || has_much_room(b))) {
         b->is_paused = false;
@@ -281,7 +302,7 @@ static void on_end(struct call *call, const struct problem *broken)
 
     if (broken == NULL) {
         end_split(b);
-    } else if (b->taken == 0) {
+    } else if (b->taken == 0 || b->atomic != NULL) {
         fault_set(&call->fault, broken->error, broken->field, broken->limit, "%.*s",
                   (int)broken->detail.len, (const char *)broken->detail.data);
         b->is_refused = true;
@@ -296,6 +317,7 @@ static void on_gone(struct call *call)
 {
     struct batch *b = call->batch;
 
+    b->is_cut = b->is_cut || !b->has_end;
     b->is_over = true;
     b->has_end = true;
     step(b);
@@ -309,8 +331,13 @@ static void on_stop(struct call *call)
     if (!b->has_end) {
         fault_set(&f, JM_ESHUTDOWN, span_of(NULL, 0), 0,
                   "the broker is shutting down; this item and all behind it are not stored");
-        if (!b->is_over)
+        if (b->atomic != NULL) {
+            call->fault = f;
+            b->is_refused = true;
+        } else if (!b->is_over) {
             end_items(b, &f);
+        }
+        b->is_over = true;
         b->has_end = true;
     }
     step(b);
@@ -337,6 +364,10 @@ static struct batch *open_batch(struct call *call)
     list_init(&b->items);
     buf_init(&b->scratch, BATCH_ANSWER_BYTES);
     call->api->batch_count++;
+    if (call->query.is_atomic && !batch_atomic_open(b)) {
+        batch_close(b);
+        return NULL;
+    }
     return b;
 }
 
@@ -353,10 +384,6 @@ static void choose_form(struct call *call)
 void api_batch_run(struct call *call)
 {
     choose_form(call);
-    if (call->query.is_atomic) {
-        call_refuse_error(call, JM_ENOTIMPL, "atomic batches are not there yet");
-        return;
-    }
     if (call->api->batch_count >= JM_BATCHES) {
         fault_set(&call->fault, JM_EOVERLOAD, span_of(NULL, 0), JM_BATCHES,
                   "at most %d batches are taken at a time", JM_BATCHES);
@@ -365,7 +392,7 @@ void api_batch_run(struct call *call)
     }
     call->batch = open_batch(call);
     if (call->batch == NULL) {
-        call_refuse_error(call, JM_ENOMEM, "out of memory");
+        call_refuse_error(call, JM_EIO, "no memory, or no room for a temporary file");
         return;
     }
     call->stream = &stream;

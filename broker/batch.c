@@ -86,7 +86,8 @@ void batch_render_fault(struct buf *out, const struct fault *f)
     render_key(&answer, "error");
     render_open_map(&error, out);
     render_word(&error, "code", errors_code(f->error));
-    render_str(&error, "detail", whole_characters(f->detail));
+    if (f->detail[0] != '\0')
+        render_str(&error, "detail", whole_characters(f->detail));
     if (f->field[0] != '\0')
         render_str(&error, "field", whole_characters(f->field));
     if (f->limit > 0)
@@ -107,21 +108,37 @@ void batch_refuse_item(struct batch_item *item, const struct fault *f)
     item->is_done = item->is_refused = true;
 }
 
-void batch_render_stored(struct buf *out, const struct core_submit *s)
+void batch_render_stored(struct buf *out, const struct core_outcome *o)
 {
-    const struct store_submit *op = &s->op;
-    uint64_t id = op->ret_is_repeat || op->ret_is_existing ? op->ret_existing_id : op->id;
-    enum job_state state = core_submit_due_ms(s, id) != 0 ? JOB_SCHEDULED : JOB_QUEUED;
     struct render_map m;
 
     render_open_map(&m, out);
-    render_id(&m, "id", id);
-    render_word(&m, "state", job_state_shown(op->ret_is_existing ? op->ret_existing_state : state));
-    if (op->ret_is_repeat)
+    render_id(&m, "id", o->id);
+    render_word(&m, "state", job_state_shown(o->state));
+    if (o->is_replay)
         render_bool(&m, "is_replay", true);
-    if (op->ret_is_existing)
+    if (o->is_existing)
         render_bool(&m, "is_existing", true);
-    if (op->key.len == 0 && op->ret_replaced_id != 0)
-        render_id(&m, "replaced", op->ret_replaced_id);
+    if (!o->has_key && o->replaced_id != 0)
+        render_id(&m, "replaced", o->replaced_id);
     render_close_map(&m);
+}
+
+bool batch_put_answer(enum body_form form, struct span answer, bool is_first, struct buf *out)
+{
+    struct fault f;
+    int rc;
+
+    if (form == BODY_JSON)
+        buf_put_u8(out, is_first ? '[' : ',');
+    rc = body_write(form, answer, out, &f);
+    if (form == BODY_LINES)
+        buf_put_u8(out, '\n');
+    return rc == 0;
+}
+
+void batch_put_end(enum body_form form, bool is_empty, struct buf *out)
+{
+    if (form == BODY_JSON)
+        buf_put_str(out, is_empty ? "[]" : "]");
 }

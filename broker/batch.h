@@ -14,7 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "broker/core.h"
+#include "broker/body.h"
+#include "broker/core_batch.h"
 #include "broker/job_read.h"
 #include "broker/split.h"
 #include "lib/buf.h"
@@ -44,12 +45,16 @@ struct batch {
     uint64_t taken;    /* items so far */
     uint64_t answered;
     uint64_t discarded_bytes;
-    bool is_paused;     /* not all of the last piece of the body was taken */
-    bool is_over;       /* no more items are taken: what still comes is thrown away */
-    bool has_end;       /* nothing more will come */
-    bool is_refused;    /* before the first item, by call->fault */
-    struct buf scratch; /* the answer to one item */
+    bool is_paused;              /* not all of the last piece of the body was taken */
+    bool is_over;                /* no more items are taken: what still comes is thrown away */
+    bool has_end;                /* nothing more will come */
+    bool is_cut;                 /* and that was not its end */
+    bool is_refused;             /* before the first item, by call->fault */
+    struct buf scratch;          /* the answer to one item */
+    struct batch_atomic *atomic; /* NULL: each item is stored by itself */
 };
+
+#define BATCH_KEY_FIELD "idempotency_key"
 
 enum { BATCH_ANSWER_BYTES = 4096 }; /* of one item, as msgpack */
 
@@ -64,7 +69,18 @@ void batch_refuse_item(struct batch_item *item, const struct fault *f);
 /* What is said of an item: {"error":{"code","detail","field","limit"}}, or {"id","state"} and what
  * has become of its key or its uniqueness. */
 void batch_render_fault(struct buf *out, const struct fault *f);
-void batch_render_stored(struct buf *out, const struct core_submit *s);
+void batch_render_stored(struct buf *out, const struct core_outcome *o);
+
+/* Appends one answer in the form of the whole, and the end of all. False: no memory. */
+bool batch_put_answer(enum body_form form, struct span answer, bool is_first,
+                      struct buf *out) JM_MUST_CHECK;
+void batch_put_end(enum body_form form, bool is_empty, struct buf *out);
+
+/* Everything has come, or so much is thrown away that no more is waited for. */
+bool batch_has_come(const struct batch *b);
+
+/* Frees it; its call lives on. */
+void batch_close(struct batch *b);
 
 /* Frees the pool of items. */
 void batch_free_idle(struct api *a);

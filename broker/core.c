@@ -173,7 +173,7 @@ void core_on_lane(void *core, const struct store_lane_view *lane)
 
 /* The job whose place was taken has ended: whatever it still does, nothing of it will be applied.
  */
-static void stop_replaced(struct core *c, uint64_t id)
+void core_stop_replaced(struct core *c, uint64_t id)
 {
     struct dispatch_job *job = dispatch_find(&c->dispatch, id);
 
@@ -203,7 +203,7 @@ static void on_submitted(struct store_op *op)
     if (is_new)
         expiry_note(&c->expiry, s->op.spec.expires_at_ms);
     if (is_new && s->op.ret_replaced_id != 0)
-        stop_replaced(c, s->op.ret_replaced_id);
+        core_stop_replaced(c, s->op.ret_replaced_id);
     dispatch_mark(&c->dispatch, s->queue);
     s->on_done(s, op->status);
 }
@@ -230,7 +230,7 @@ static void place(struct core *c, struct core_submit *s)
 }
 
 /* As of the last commit, with what is on its way. */
-static bool is_queue_full(const struct queue *q)
+bool core_is_queue_full(const struct queue *q)
 {
     const int64_t *by_state = q->counts.by_state;
 
@@ -244,7 +244,7 @@ int core_submit(struct core *c, struct core_submit *s)
     struct queue *q = core_need_queue(c, s->op.spec.queue);
     uint64_t id;
 
-    if (q != NULL && is_queue_full(q)) {
+    if (q != NULL && core_is_queue_full(q)) {
         c->stats.queue_full++;
         s->ret_limit = q->conf.max_queued;
         return JM_EQUEUEFULL;

@@ -134,6 +134,11 @@ int core_submit(struct core *c, struct core_submit *s) JM_MUST_CHECK;
  * repeat is told the same. 0: at once. */
 int64_t core_submit_due_ms(const struct core_submit *s, uint64_t id);
 
+/* For core_batch.c: whether a queue holds as many jobs as it may, with what is on its way; and what
+ * is to be done with a job that was cancelled for a new one. */
+bool core_is_queue_full(const struct queue *q);
+void core_stop_replaced(struct core *c, uint64_t id);
+
 /* ---- cancel ---- */
 
 enum core_stopped { CORE_STOPPED_YES, CORE_STOPPED_NO, CORE_STOPPED_UNKNOWN };

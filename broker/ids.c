@@ -45,26 +45,40 @@ static void raise_mark(struct ids *ids, uint64_t next)
     runner_submit(ids->runner, &ids->reserve.op);
 }
 
-/* The id behind `id`: the next sequence number, or the first one of the next millisecond. The node
- * bits stand between the two and may not be carried into. */
-static uint64_t successor(uint64_t id, unsigned node)
+/* The next sequence number, or the first one of the next millisecond. The node bits stand between
+ * the two and may not be carried into. */
+uint64_t ids_after(uint64_t id)
 {
     uint64_t sequence = id & ((1u << ID_SEQUENCE_BITS) - 1);
 
-    if (id_node(id) == node && sequence < (1u << ID_SEQUENCE_BITS) - 1)
+    if (sequence < (1u << ID_SEQUENCE_BITS) - 1)
         return id + 1;
-    return id_make(id_wall_ms(id) + 1, node);
+    return id_make(id_wall_ms(id) + 1, id_node(id));
+}
+
+/* The stored mark may be of another node. */
+static uint64_t successor(uint64_t id, unsigned node)
+{
+    return id_node(id) == node ? ids_after(id) : id_make(id_wall_ms(id) + 1, node);
+}
+
+uint64_t ids_take(struct ids *ids, size_t count)
+{
+    uint64_t now = id_make(clock_wall_ms(ids->clock), ids->node);
+    uint64_t first = now > ids->last ? now : successor(ids->last, ids->node);
+    uint64_t last = first;
+
+    for (size_t i = 1; i < count; i++)
+        last = ids_after(last);
+    if (last + ((uint64_t)RESERVE_MS / 2 << MS_BITS) > ids->high_water)
+        raise_mark(ids, last);
+    if (last > ids->high_water)
+        return 0;
+    ids->last = last;
+    return first;
 }
 
 uint64_t ids_next(struct ids *ids)
 {
-    uint64_t now = id_make(clock_wall_ms(ids->clock), ids->node);
-    uint64_t next = now > ids->last ? now : successor(ids->last, ids->node);
-
-    if (next + ((uint64_t)RESERVE_MS / 2 << MS_BITS) > ids->high_water)
-        raise_mark(ids, next);
-    if (next > ids->high_water)
-        return 0;
-    ids->last = next;
-    return next;
+    return ids_take(ids, 1);
 }

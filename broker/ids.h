@@ -7,6 +7,7 @@
 #ifndef BROKER_IDS_H
 #define BROKER_IDS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "broker/runner.h"
@@ -29,5 +30,12 @@ void ids_start(struct ids *ids, uint64_t stored_high_water);
 
 /* The next id; 0 while none can be given, because the mark could not be raised (a full disk). */
 uint64_t ids_next(struct ids *ids);
+
+/* The first of `count` (at least 1) ids, each of which is the ids_after of the one before; 0 as
+ * above. */
+uint64_t ids_take(struct ids *ids, size_t count);
+
+/* Pure; `id` has this node. */
+uint64_t ids_after(uint64_t id);
 
 #endif

@@ -289,46 +289,6 @@ struct store *store_close(struct store *s)
 
 /* ---- batches ---- */
 
-static int run_op(struct store *s, struct store_op *op)
-{
-    switch (op->kind) {
-    case STORE_SUBMIT:
-        return store_submit(s, JM_CONTAINER_OF(op, struct store_submit, op), &op->status);
-    case STORE_APPLY:
-        return store_apply(s, JM_CONTAINER_OF(op, struct store_apply, op), &op->status);
-    case STORE_TAKE:
-        return store_take(s, JM_CONTAINER_OF(op, struct store_take, op), &op->status);
-    case STORE_PUT_BACK:
-        return store_put_back(s, JM_CONTAINER_OF(op, struct store_put_back, op), &op->status);
-    case STORE_DUE:
-        return store_due(s, JM_CONTAINER_OF(op, struct store_due, op), &op->status);
-    case STORE_CANCEL:
-        return store_cancel(s, JM_CONTAINER_OF(op, struct store_cancel, op), &op->status);
-    case STORE_DELETE:
-        return store_delete(s, JM_CONTAINER_OF(op, struct store_delete, op), &op->status);
-    case STORE_EXPIRE:
-        return store_expire(s, JM_CONTAINER_OF(op, struct store_expire, op), &op->status);
-    case STORE_CHANGE:
-        return store_change(s, JM_CONTAINER_OF(op, struct store_change, op), &op->status);
-    case STORE_RETRY:
-        return store_retry(s, JM_CONTAINER_OF(op, struct store_retry, op), &op->status);
-    case STORE_BULK:
-        return store_bulk(s, JM_CONTAINER_OF(op, struct store_bulk, op), &op->status);
-    case STORE_PURGE:
-        return store_purge(s, JM_CONTAINER_OF(op, struct store_purge, op), &op->status);
-    case STORE_SET_CONF:
-        return store_set_conf(s, JM_CONTAINER_OF(op, struct store_set_conf, op), &op->status);
-    case STORE_LEARN:
-        return store_learn(s, JM_CONTAINER_OF(op, struct store_learn, op), &op->status);
-    case STORE_RESERVE_IDS:
-        return store_reserve_ids(s, JM_CONTAINER_OF(op, struct store_reserve_ids, op), &op->status);
-    case STORE_PROBE:
-        return store_probe(s, JM_CONTAINER_OF(op, struct store_probe, op), &op->status);
-    }
-    assert(false && "a kind of operation that nobody runs");
-    return SQLITE_MISUSE;
-}
-
 static int write_counts(struct store *s)
 {
     int rc = SQLITE_OK;
@@ -366,13 +326,23 @@ static int run_transaction(struct store *s, struct list *ops)
     {
         if (rc != SQLITE_OK)
             return rc;
-        rc = run_op(s, LIST_ENTRY(node, struct store_op, link));
+        rc = store_ops_run(s, LIST_ENTRY(node, struct store_op, link));
     }
+    if (rc == SQLITE_OK && s->is_undone)
+        return run_statement(s, SQL_ROLLBACK);
     if (rc == SQLITE_OK)
         rc = write_counts(s);
     if (rc == SQLITE_OK)
         rc = run_statement(s, SQL_COMMIT);
     return rc;
+}
+
+/* What is kept in memory is again as it was before the batch. */
+static void forget(struct store *s)
+{
+    store_tally_rollback(&s->tally);
+    store_lanes_rollback(&s->lanes);
+    s->purged_to = s->purged_to_before;
 }
 
 static void set_status(struct list *ops, int status)
@@ -386,15 +356,13 @@ static int refuse(struct store *s, struct list *ops, int rc)
 {
     int error = store_db_error(rc) == JM_EFULL ? JM_EFULL : fail(s, s->db, "a write", rc);
 
-    store_tally_rollback(&s->tally);
-    store_lanes_rollback(&s->lanes);
+    forget(s);
     set_status(ops, error);
     if (sqlite3_get_autocommit(s->db) == 0) {
         rc = run_statement(s, SQL_ROLLBACK);
         if (rc != SQLITE_OK && error == JM_EFULL)
             error = fail(s, s->db, "a rollback", rc);
     }
-    s->purged_to = s->purged_to_before;
     if (s->has_set_conf && error == JM_EFULL && (rc = store_conf_load(s)) != SQLITE_OK)
         error = fail(s, s->db, "reading the settings", rc);
     set_status(ops, error);
@@ -413,9 +381,14 @@ int store_run(struct store *s, struct list *ops)
     store_lanes_begin(&s->lanes);
     s->purged_to_before = s->purged_to;
     s->has_set_conf = false;
+    s->is_undone = false;
     rc = run_transaction(s, ops);
     if (rc != SQLITE_OK)
         return refuse(s, ops, rc);
+    if (s->is_undone) {
+        forget(s);
+        return 0;
+    }
     store_tally_commit(&s->tally);
     store_lanes_commit(&s->lanes, clock_wall_ms(s->conf.clock));
     return 0;

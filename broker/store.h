@@ -48,6 +48,7 @@ struct store_counts {
 
 enum store_op_kind {
     STORE_SUBMIT,
+    STORE_SUBMIT_ALL,
     STORE_APPLY,
     STORE_TAKE,
     STORE_PUT_BACK,
@@ -73,6 +74,7 @@ struct store_op {
      * is committed and, if `wants_sync`, on disk; or when it was refused. */
     void (*on_done)(struct store_op *op);
     bool wants_sync; /* somebody is told of it: on disk before on_done */
+    bool is_alone;   /* it may be undone, so it shares its transaction with no other */
     size_t bytes;    /* roughly what it writes, for the size of a batch */
 };
 
@@ -125,6 +127,17 @@ struct store_submit {
     enum job_state ret_existing_state; /* of a unique one; JOB_NONE: it has ended and been removed,
                                           and its period is not over */
     uint64_t ret_replaced_id;          /* 0: none */
+};
+
+/* Inserts many jobs, or none of them. `next` is called by the thread that runs the store, for each
+ * in turn: it gives one, filled in as for STORE_SUBMIT, or NULL behind the last, or fails with
+ * JM_E…; what it gives is left alone until the next call. `on_each` tells what became of it (its
+ * outputs, and the status). If one has a status other than 0, all others are asked all the same,
+ * and then all is undone: the status of the whole is JM_EBATCH. Set op.is_alone. */
+struct store_submit_all {
+    struct store_op op;
+    int (*next)(struct store_submit_all *op, struct store_submit **ret_submit);
+    void (*on_each)(struct store_submit_all *op, struct store_submit *submit, int status);
 };
 
 /* One thing that happened to an attempt. */
@@ -369,10 +382,10 @@ int store_open(const struct store_conf *conf, struct store **ret_store,
 /* Checkpoints and closes; NULL is fine. Returns NULL. */
 struct store *store_close(struct store *s);
 
-/* Runs all operations of `ops` in one transaction and sets their status and outputs; does not call
- * on_done and leaves the list as it is. Does not sync. Returns 0; or JM_EFULL, and each op has that
- * status and nothing was written; or JM_ESTORE, after which the program has to end: nothing of the
- * batch may be acknowledged. */
+/* Runs all operations of `ops` (one that is_alone is the only one) in one transaction and sets
+ * their status and outputs; does not call on_done and leaves the list as it is. Does not sync.
+ * Returns 0; or JM_EFULL, and each op has that status and nothing was written; or JM_ESTORE, after
+ * which the program has to end: nothing of the batch may be acknowledged. */
 int store_run(struct store *s, struct list *ops) JM_MUST_CHECK;
 
 /* Forces what is committed to the disk. An error is final: the program has to end. */

@@ -167,6 +167,7 @@ struct store {
     struct buf row;            /* what store_job_get has read */
     uint64_t purged_to;        /* how far the purge's walk over `ends` has come */
     uint64_t purged_to_before; /* the batch that runs */
+    bool is_undone;            /* it is to be rolled back, and is no error */
     bool can_shrink;           /* the database can give pages back */
     bool has_set_conf;         /* the batch that runs has changed the settings of a queue */
     size_t wal_bytes;
@@ -302,8 +303,12 @@ int store_meta_raise(struct store *s, const char *name, int64_t value) JM_MUST_C
 /* Reads from the database how long queues keep their ends. */
 int store_conf_load(struct store *s) JM_MUST_CHECK;
 
+/* Runs one of them, by its kind. */
+int store_ops_run(struct store *s, struct store_op *op) JM_MUST_CHECK;
+
 /* The operations. */
 int store_submit(struct store *s, struct store_submit *op, int *ret_status) JM_MUST_CHECK;
+int store_submit_all(struct store *s, struct store_submit_all *op, int *ret_status) JM_MUST_CHECK;
 int store_apply(struct store *s, struct store_apply *op, int *ret_status) JM_MUST_CHECK;
 int store_take(struct store *s, struct store_take *op, int *ret_status) JM_MUST_CHECK;
 int store_put_back(struct store *s, struct store_put_back *op, int *ret_status) JM_MUST_CHECK;

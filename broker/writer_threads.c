@@ -173,12 +173,18 @@ static size_t take_ops(struct list *from, struct list *to)
     size_t bytes = 0;
     size_t count = 0;
 
-    while (!list_is_empty(from) && count < BATCH_OPS && bytes < BATCH_BYTES) {
-        struct list *node = list_pop_front(from);
+    bool is_alone = false;
 
-        bytes += LIST_ENTRY(node, struct store_op, link)->bytes;
+    while (!list_is_empty(from) && count < BATCH_OPS && bytes < BATCH_BYTES && !is_alone) {
+        struct store_op *op = LIST_ENTRY(from->next, struct store_op, link);
+
+        is_alone = op->is_alone;
+        if (is_alone && count > 0)
+            break;
+        bytes += op->bytes;
         count++;
-        list_push_back(to, node);
+        list_remove(&op->link);
+        list_push_back(to, &op->link);
     }
     return count;
 }

@@ -327,7 +327,136 @@ class Breaks(Batch):
             self.assertIn(b'"code":"bad_request"', stream.read_rest())
 
 
+class Atomic(Batch):
+    def atomic(self, body, content_type="application/json", **headers):
+        return self.batch(body, content_type, path=PATH + "?atomic=true", **headers)
+
+    def codes(self, answer):
+        return [item.get("error", {}).get("code") for item in answer.value]
+
+    def test_all_are_stored(self):
+        fields = {"task": "a", "args": {"n": 1}, "queue": "q", "priority": 7, "max_attempts": 5,
+                  "timeout_ms": 1234, "tags": ["x", "y"], "limit_key": "k", "grace_ms": 10,
+                  "retain_ms": 1000, "backoff": {"kind": "fixed", "base_ms": 10},
+                  "unique": {"key": "atomic"}, "expires_at": "2035-01-01T00:00:00.000Z"}
+        items = [{"task": "b"}, fields, {"task": "c", "delay_ms": 3600000},
+                 {"task": "d", "idempotency_key": "atomic-d"}]
+        alone = self.mill.job(self.batch([{**fields, "unique": {"key": "alone"}}]).value[0]["id"])
+        answer = self.atomic(items)
+        self.assertEqual(answer.status, 200)
+        jobs = [self.mill.job(item["id"]) for item in answer.value]
+        self.assertEqual([job["task"] for job in jobs], ["b", "a", "c", "d"])
+        self.assertEqual([item["state"] for item in answer.value],
+                         ["queued", "queued", "scheduled", "queued"])
+        differ = {"id", "created_at", "unique"}
+        self.assertEqual({name: jobs[1][name] for name in jobs[1] if name not in differ},
+                         {name: alone[name] for name in alone if name not in differ})
+        self.assertEqual(jobs[1]["unique"], {"key": "atomic"})
+        again = self.mill.call("POST", "/v1/jobs", b'{"task":"d"}', {
+            "Content-Type": "application/json", "Idempotency-Key": "atomic-d"})
+        self.assertEqual(again.value["id"], jobs[3]["id"])
+
+    def test_each_form_has_its_answer(self):
+        lines = self.atomic(b'{"task":"a"}\n{"task":"b"}\n', LINES)
+        self.assertEqual((lines.status, lines.type, lines.body.count(b"\n")), (200, LINES, 2))
+        packed = self.atomic(mp.pack([{"task": "a"}, {"task": 1}]), MSGPACK)
+        self.assertEqual((packed.status, packed.type), (422, MSGPACK))
+        self.assertEqual([item["error"]["code"] for item in mp.unpack_all(packed.body)],
+                         ["batch_refused", "bad_field"])
+        self.assertEqual(self.atomic([]).value, [])
+
+    def test_nothing_is_stored_if_an_item_is_wrong(self):
+        answer = self.atomic([{"task": "a", "queue": "none"}, {"task": "b", "queue": "none", "x": 1},
+                              {"task": "c", "queue": "none"}, {"queue": "none"}])
+        self.assertEqual(answer.status, 422)
+        self.assertEqual(self.codes(answer),
+                         ["batch_refused", "unknown_field", "batch_refused", "missing_field"])
+        self.assertEqual(self.queued("none"), 0)
+
+    def test_nothing_is_stored_if_the_store_refuses_an_item(self):
+        self.batch([{"task": "a", "queue": "held", "unique": {"key": "held"}},
+                    {"task": "a", "queue": "held", "idempotency_key": "held"}])
+        answer = self.atomic([{"task": "a", "queue": "held"},
+                              {"task": "b", "queue": "held", "idempotency_key": "held"},
+                              {"task": "a", "queue": "held",
+                               "unique": {"key": "held", "on_conflict": "reject"}},
+                              {"task": "a", "queue": "held", "unique": {"key": "twice"}},
+                              {"task": "a", "queue": "held",
+                               "unique": {"key": "twice", "on_conflict": "reject"}}])
+        self.assertEqual(answer.status, 422)
+        self.assertEqual(self.codes(answer), ["batch_refused", "idempotency_mismatch",
+                                              "unique_conflict", "batch_refused", "unique_conflict"])
+        self.assertEqual(self.queued("held"), 2)
+
+    def test_a_batch_whose_items_all_have_keys_can_be_repeated(self):
+        items = [{"task": "a", "queue": "again", "idempotency_key": f"again-{i}"} for i in range(100)]
+        first, second = self.atomic(items), self.atomic(items)
+        self.assertEqual([item["id"] for item in first.value], [item["id"] for item in second.value])
+        self.assertTrue(all(item["is_replay"] for item in second.value))
+        self.assertEqual(self.queued("again"), 100)
+
+    def test_what_breaks_the_body_refuses_all(self):
+        answer = self.atomic(b'[{"task":"a","queue":"cut"},{"task"')
+        self.assertEqual((answer.status, self.codes(answer)), (422, ["batch_refused", "bad_json"]))
+        self.assertEqual(self.atomic(b'[{"task"').code, "bad_json")
+        self.assertEqual(self.queued("cut"), 0)
+
+    def test_a_hundred_thousand_in_one_commit_in_bounded_memory(self):
+        before = memory_kb(self.mill.broker.pid, "VmRSS")
+        answer = self.atomic(b"[" + b",".join([SMALL.replace(b"bulk", b"whole")] * ITEMS_LIMIT) + b"]")
+        after = memory_kb(self.mill.broker.pid, "VmHWM")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(len({item["id"] for item in answer.value}), ITEMS_LIMIT)
+        self.assertEqual(self.queued("whole"), ITEMS_LIMIT)
+        if not is_sanitized(self.mill.broker.pid):
+            self.assertLess(after - before, 48 << 10)
+
+    def test_one_item_too_many_refuses_all(self):
+        answer = self.atomic(b'{"task":"a","queue":"over"}\n' * (ITEMS_LIMIT + 1), LINES,
+                             Accept="application/json")
+        self.assertEqual(answer.status, 422)
+        self.assertEqual(self.codes(answer)[-2:], ["batch_refused", "batch_too_large"])
+        self.assertEqual(self.queued("over"), 0)
+
+    def test_a_slow_sender_holds_nothing_up_and_nothing_is_stored_before_the_end(self):
+        with Stream(self.mill, PATH + "?atomic=true") as stream:
+            stream.send(b'{"task":"a","queue":"slow"}\n' * 5000)
+            for _ in range(20):
+                self.mill.submit("noop", queue="beside")
+            self.assertEqual((self.queued("slow"), self.queued("beside")), (0, 20))
+            stream.send(b'{"task":"a","queue":"slow"}\n')
+            stream.end()
+            self.assertIn(b" 200 ", stream.read_until(b"\r\n"))
+        self.assertEqual(self.queued("slow"), 5001)
+
+    def test_nothing_is_stored_when_the_client_goes(self):
+        with Stream(self.mill, PATH + "?atomic=true") as stream:
+            stream.send(b'{"task":"a","queue":"left"}\n' * 5000)
+        with Stream(self.mill, PATH + "?atomic=true") as stream:
+            stream.send(b'{"task":"a","queue":"left"}\n')
+            stream.socket.sendall(b"Z\r\n")
+            self.assertIn(b'"code":"bad_request"', stream.read_rest())
+        harness.wait_for(lambda: b"jobmill_http_connections 1\n" in self.mill.get("/metrics").body,
+                         "the broker lets the connections go")
+        self.assertEqual(self.queued("left"), 0)
+
+
 class Shutdown(unittest.TestCase):
+    def test_a_stop_refuses_what_is_atomic_and_has_not_all_come(self):
+        with harness.Mill() as mill:
+            mill.start_redis()
+            mill.start_broker()
+            with Stream(mill, PATH + "?atomic=true") as stream:
+                stream.send(b'{"task":"a","queue":"q"}\n' * 50)
+                mill.get("/ping")
+                mill.broker.send(15)
+                rest = stream.read_rest()
+            self.assertIn(b" 503 ", rest)
+            self.assertIn(b'"code":"shutting_down"', rest)
+            self.assertEqual(mill.broker.wait(), 0)
+            mill.start_broker()
+            self.assertEqual(mill.get("/v1/queues/q").status, 404)
+
     def test_a_stop_in_the_middle_ends_the_answer_in_order(self):
         with harness.Mill() as mill:
             mill.start_redis()

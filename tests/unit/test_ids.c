@@ -112,6 +112,38 @@ static void while_the_mark_cannot_be_stored_it_is_asked_for_again(void **state)
     assert_true(second > first);
 }
 
+static void a_run_of_ids_is_what_one_after_the_other_would_be(void **state)
+{
+    struct world one;
+    struct world all;
+    uint64_t id;
+
+    (void)state;
+    init(&one, 0);
+    init(&all, 0);
+    (void)ids_next(&one.ids);
+    (void)ids_next(&all.ids);
+    id = ids_take(&all.ids, 100000);
+    for (int i = 0; i < 100000; i++) {
+        assert_int_equal(ids_next(&one.ids), id);
+        id = ids_after(id);
+    }
+    assert_int_equal(ids_next(&all.ids), id);
+    assert_int_equal(all.ops, 1); /* a run fits below the mark */
+}
+
+static void a_run_that_the_mark_does_not_cover_is_not_given(void **state)
+{
+    struct world w;
+    uint64_t before;
+
+    (void)state;
+    init(&w, 0);
+    before = ids_next(&w.ids); /* the mark is on its way */
+    assert_int_equal(ids_take(&w.ids, 3000 * 4096), 0);
+    assert_int_equal(ids_next(&w.ids), ids_after(before));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,6 +151,8 @@ int main(void)
         cmocka_unit_test(the_mark_is_sent_to_the_store_before_any_id_above_the_old_one),
         cmocka_unit_test(a_start_goes_on_above_the_stored_mark_even_if_the_clock_stepped_back),
         cmocka_unit_test(while_the_mark_cannot_be_stored_it_is_asked_for_again),
+        cmocka_unit_test(a_run_of_ids_is_what_one_after_the_other_would_be),
+        cmocka_unit_test(a_run_that_the_mark_does_not_cover_is_not_given),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -340,6 +340,77 @@ static void a_full_disk_refuses_and_later_does_not(void **state)
     assert_int_equal(run.fatals, 0);
 }
 
+/* ---- what stands alone ---- */
+
+struct alone {
+    struct store_submit_all op;
+    struct store_submit twice;
+    struct run *run;
+    unsigned given;
+};
+
+static int give_twice(struct store_submit_all *op, struct store_submit **ret_submit)
+{
+    struct alone *alone = JM_CONTAINER_OF(op, struct alone, op);
+
+    alone->twice = fixture_submit_of(500 + alone->given, "q", JOB_QUEUED);
+    alone->twice.unique =
+        (struct store_unique){.how = UNIQUE_UNFINISHED, .on_conflict = UNIQUE_REJECT};
+    *ret_submit = alone->given++ < 2 ? &alone->twice : NULL;
+    return 0;
+}
+
+static void ignore_each(struct store_submit_all *op, struct store_submit *submit, int status)
+{
+    (void)op;
+    (void)submit;
+    (void)status;
+}
+
+static void on_undone(struct store_op *op)
+{
+    struct alone *alone = JM_CONTAINER_OF(op, struct alone, op.op);
+
+    assert_int_equal(op->status, JM_EBATCH);
+    assert_int_equal(alone->run->next_submit, 2); /* in its turn */
+}
+
+static void on_neighbour(struct store_op *op)
+{
+    struct run *run = JM_CONTAINER_OF(op, struct job, submit.op)->run;
+
+    assert_int_equal(op->status, 0);
+    if (++run->next_submit == 4)
+        writer_close(run->writer);
+}
+
+/* Two before it and two behind it, all handed over in one turn of the loop. */
+static void what_is_undone_takes_no_neighbour_with_it(void **state)
+{
+    struct fixture *f = *state;
+    struct run run;
+    struct alone alone = {.run = &run};
+
+    start(&run, f);
+    submit_one(&run, 0, true, on_neighbour);
+    submit_one(&run, 1, true, on_neighbour);
+    alone.op = (struct store_submit_all){.op = {.kind = STORE_SUBMIT_ALL,
+                                                .is_alone = true,
+                                                .wants_sync = true,
+                                                .on_done = on_undone},
+                                         .next = give_twice,
+                                         .on_each = ignore_each};
+    list_init(&alone.op.op.link);
+    runner_submit(run.runner, &alone.op.op);
+    submit_one(&run, 2, true, on_neighbour);
+    submit_one(&run, 3, true, on_neighbour);
+    finish(&run);
+    assert_int_equal(run.next_submit, 4);
+    fixture_open(f);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM jobs"), 4);
+    fixture_check_counts(f);
+}
+
 /* ---- the log ---- */
 
 enum { LARGE_JOBS = 64, LARGE_BYTES = 1 << 20, LOG_BOUND_BYTES = 32 << 20 };
@@ -387,6 +458,7 @@ int main(void)
         WRITER_TEST(a_gate_opens_when_what_is_committed_is_on_disk),
         WRITER_TEST(a_gate_over_nothing_opens_at_once_but_not_within_the_call),
         WRITER_TEST(what_comes_behind_the_close_comes_back_too),
+        WRITER_TEST(what_is_undone_takes_no_neighbour_with_it),
         WRITER_TEST(the_log_is_used_again_and_stays_below_its_bound),
         FAULT_TEST(after_a_failed_sync_nothing_is_acknowledged),
         FAULT_TEST(a_failed_sync_that_nobody_waits_for_is_told_within_a_moment),
