@@ -181,7 +181,7 @@ struct jobmill_submit_options {
     int64_t grace_ms;       /* from SIGTERM to SIGKILL; 0: the broker's; < 0: none */
     const struct jobmill_backoff *backoff;
     const char *limit_key; /* jobs of one key share the limits set for keys */
-    int64_t retain_ms;     /* how long the ended job is kept; 0: the broker's */
+    int64_t retain_ms;     /* how long the ended job is kept; 0: the broker's; < 0: not at all */
     const struct jobmill_unique *unique;
 };
 
@@ -220,13 +220,13 @@ struct jobmill_patch_options {
     const char *args_json;
     const void *args_msgpack;
     size_t args_msgpack_bytes;
-    const char *expires_at;
+    const char *expires_at; /* "": it does not expire */
     int64_t timeout_ms;
     unsigned max_attempts;
     const char *const *tags; /* not NULL: the job's tags from now on, tag_count of them */
     size_t tag_count;
-    int64_t retain_ms; /* < 0: it goes as soon as it has ended */
-    const struct jobmill_backoff *backoff;
+    int64_t retain_ms;                     /* < 0: the broker's default again */
+    const struct jobmill_backoff *backoff; /* a kind of "": the default again */
 };
 
 /* Changes a job that does not run. JOBMILL_ERUNNING, JOBMILL_EFINISHED. */

@@ -109,6 +109,14 @@ void map_limit(struct map *map, const char *name, int64_t number)
         map_null(map, name);
 }
 
+void map_text_or_null(struct map *map, const char *name, const char *text)
+{
+    if (text != NULL && *text == '\0')
+        map_null(map, name);
+    else
+        map_text(map, name, text);
+}
+
 void map_backoff(struct map *map, const char *name, const struct jobmill_backoff *backoff)
 {
     struct map inner;

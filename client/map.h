@@ -39,6 +39,9 @@ void map_time(struct map *map, const char *name, int64_t ms);
 /* 0: nothing; below 0: null. */
 void map_limit(struct map *map, const char *name, int64_t number);
 
+/* NULL: nothing; "": null. */
+void map_text_or_null(struct map *map, const char *name, const char *text);
+
 /* NULL: nothing; a kind of "": null. */
 void map_backoff(struct map *map, const char *name, const struct jobmill_backoff *backoff);
 

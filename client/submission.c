@@ -150,12 +150,12 @@ int submission_encode_patch(const struct jobmill_patch_options *options, struct 
     map_text(&map, "run_at", options->run_at);
     map_time(&map, "delay_ms", options->delay_ms);
     error = put_args(&map, args, failure);
-    map_text(&map, "expires_at", options->expires_at);
+    map_text_or_null(&map, "expires_at", options->expires_at);
     map_time(&map, "timeout_ms", options->timeout_ms);
     map_time(&map, "max_attempts", options->max_attempts);
     if (options->tags != NULL)
         map_texts(&map, "tags", options->tags, options->tag_count);
-    map_time(&map, "retain_ms", options->retain_ms);
+    map_limit(&map, "retain_ms", options->retain_ms);
     map_backoff(&map, "backoff", options->backoff);
     return end_body(&map, error, failure);
 }

@@ -125,9 +125,12 @@ class OneJob(Requests):
         self.assertEqual(body, {"priority": 9, "args": [1], "tags": ["a"], "retain_ms": 3600000,
                                 "backoff": {"kind": "fixed", "base_ms": 1000}})
         self.assertRegex(out, r"(?m)^state +queued$")
-        _, body, _ = self.ask("patch", "X1", "--no-tags", "--at=1m")
-        self.assertEqual(body["tags"], [])
-        self.refuse("patch", "X1", "--no-tags", "--tag=a", err="opposites")
+        _, body, _ = self.ask("patch", "X1", "--no-tags", "--no-expires", "--no-retain",
+                              "--no-backoff")
+        self.assertEqual(body, {"tags": [], "expires_at": None, "retain_ms": None, "backoff": None})
+        for one in ("--tag=a", "--expires=1h", "--retain=1h", "--backoff=fixed"):
+            other = "--no-tags" if one == "--tag=a" else f"--no-{one[2:].partition('=')[0]}"
+            self.refuse("patch", "X1", one, other, err="opposites")
         self.refuse("patch", err="usage: jobmill patch ID")
 
     def test_get_shows_the_attempts_that_have_ended(self):

@@ -49,7 +49,9 @@ class OneJob(Steering):
                                                          "timeout_ms", "retain_ms")},
                          {"priority": 9, "args": [2], "tags": ["b"], "max_attempts": 9,
                           "timeout_ms": 60000, "retain_ms": 7200000})
-        self.tool("patch", job, "--at=0s", "--no-tags")
+        self.tool("patch", job, "--at=0s", "--no-tags", "--no-expires", "--no-backoff")
+        self.assertEqual([self.get(job).get(name) for name in ("expires_at", "backoff")],
+                         [None, None])
         self.assertEqual(self.tool("wait", job), "[2]\n")
         self.assertEqual(self.get(job).get("tags", []), [])
         self.tool("patch", job, "--priority=1", status=REFUSED, err=r"\(already_finished\)")

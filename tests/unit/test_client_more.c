@@ -316,9 +316,13 @@ static void a_patch_sends_what_changes_and_a_retry_nothing(void **state)
                                         .max_attempts = 3,
                                         .tags = tags,
                                         .tag_count = 1,
-                                        .retain_ms = -1,
+                                        .retain_ms = 5,
                                         .backoff = &(struct jobmill_backoff){.base_ms = 4}};
-    struct jobmill_patch_options few = {.delay_ms = -1, .tags = tags};
+    struct jobmill_patch_options few = {.delay_ms = -1,
+                                        .tags = tags,
+                                        .expires_at = "",
+                                        .retain_ms = -1,
+                                        .backoff = &(struct jobmill_backoff){.kind = ""}};
     struct fixture f;
 
     (void)state;
@@ -326,11 +330,13 @@ static void a_patch_sends_what_changes_and_a_retry_nothing(void **state)
     assert_int_equal(jobmill_patch(f.mill, "01", &all, &f.job), 0);
     assert_sent(&f, 0, "PATCH /v1/jobs/01 HTTP/1.1\r\n",
                 "{\"priority\":1,\"run_at\":\"R\",\"args\":[1],\"expires_at\":\"E\","
-                "\"timeout_ms\":2,\"max_attempts\":3,\"tags\":[\"x\"],\"retain_ms\":0,"
+                "\"timeout_ms\":2,\"max_attempts\":3,\"tags\":[\"x\"],\"retain_ms\":5,"
                 "\"backoff\":{\"base_ms\":4}}");
     jobmill_job_free(f.job);
     assert_int_equal(jobmill_patch(f.mill, "01", &few, &f.job), 0);
-    assert_sent(&f, 1, "PATCH /v1/jobs/01 ", "{\"delay_ms\":0,\"tags\":[]}");
+    assert_sent(
+        &f, 1, "PATCH /v1/jobs/01 ",
+        "{\"delay_ms\":0,\"expires_at\":null,\"tags\":[],\"retain_ms\":null,\"backoff\":null}");
     jobmill_job_free(f.job);
     assert_int_equal(jobmill_retry(f.mill, "0/1", &f.job), 0);
     assert_sent(&f, 2, "POST /v1/jobs/0%2F1/retry HTTP/1.1\r\n", "");
