@@ -100,6 +100,22 @@ static const struct opt task_opts[] = {TOOL_OPTS, CONCURRENCY_ROWS, DEFAULT_ROWS
 
 /* ---- options to what the library takes ---- */
 
+/* An option and its opposite at once: which of them would hold is a guess. */
+static int check(const struct queue_conf *c)
+{
+    const struct limit *limits[] = {&c->concurrency,  &c->key_concurrency,  &c->max_queued,
+                                    &c->retain_ms,    &c->retain_failed_ms, &c->priority,
+                                    &c->max_attempts, &c->timeout_ms,       &c->grace_ms};
+    const struct word *words[] = {&c->rate, &c->key_rate, &c->backoff};
+    bool has_both = false;
+
+    for (size_t i = 0; i < JM_COUNT_OF(limits); i++)
+        has_both |= limits[i]->value > 0 && limits[i]->is_cleared;
+    for (size_t i = 0; i < JM_COUNT_OF(words); i++)
+        has_both |= words[i]->text != NULL && words[i]->is_cleared;
+    return has_both ? tool_say(TOOL_USAGE, "a limit is set and taken away at once") : TOOL_OK;
+}
+
 static int64_t limit_of(const struct limit *limit)
 {
     return limit->is_cleared ? -1 : (int64_t)limit->value;
@@ -138,8 +154,10 @@ static int read_queue(const struct queue_conf *conf, struct jobmill_backoff *bac
         .timeout_ms = limit_of(&conf->timeout_ms),
         .grace_ms = limit_of(&conf->grace_ms),
     };
-    int exit = read_rate("rate", &conf->rate, &o.rate_limit, &o.rate_period_ms);
+    int exit = check(conf);
 
+    if (exit == TOOL_OK)
+        exit = read_rate("rate", &conf->rate, &o.rate_limit, &o.rate_period_ms);
     if (exit == TOOL_OK)
         exit = read_rate("key-rate", &conf->key_rate, &o.key_rate_limit, &o.key_rate_period_ms);
     if (exit == TOOL_OK)
@@ -206,9 +224,11 @@ static int task(struct jobmill *mill, const struct opt_rest *rest, const void *c
     };
     struct jobmill_backoff backoff;
     struct jobmill_value *value = NULL;
-    int exit = read_backoff(&conf->backoff, &backoff, &options.backoff);
+    int exit = check(conf);
     int error;
 
+    if (exit == TOOL_OK)
+        exit = read_backoff(&conf->backoff, &backoff, &options.backoff);
     if (exit != TOOL_OK)
         return exit;
     error = jobmill_task_configure(mill, rest->operands[0], &options, &value);

@@ -100,6 +100,16 @@ class Life(BrokerTest):
         run = self.batch(lines.splitlines(True)[2])
         self.assertEqual((run.returncode, run.stdout.split()), (OK, ids[1:]), "the same key")
 
+    def test_an_atomic_batch_is_all_or_nothing(self):
+        lines = '{"task":"echo","tags":["atomic"]}\n{"task":"echo","tags":["atomic"]'
+        run = self.batch(lines, "--atomic")
+        self.assertEqual((run.returncode, run.stdout), (REFUSED, ""), run)
+        self.assertRegex(run.stderr, r"(?s)\(batch_refused\).*\(bad_json\).*nothing of the batch")
+        self.assertEqual(self.listed("--tag=atomic"), [])
+        run = self.batch(lines + "}", "--atomic")
+        self.assertEqual((run.returncode, self.listed("--tag=atomic")),
+                         (OK, run.stdout.split()[::-1]), run)
+
     def test_a_batch_needs_memory_for_some_items_only(self):
         def peak_kib(count):
             line = json.dumps({"task": "echo", "queue": "large", "args": "x" * 1000}) + "\n"

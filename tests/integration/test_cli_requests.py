@@ -266,6 +266,12 @@ class Queues(Requests):
             "defaults": {"priority": None, "max_attempts": None, "timeout_ms": None,
                          "grace_ms": None, "backoff": None}})
 
+    def test_a_limit_is_not_set_and_taken_away_at_once(self):
+        for one, other in (("--rate=1/s", "--no-rate"), ("--priority=1", "--no-priority"),
+                           ("--retain=1h", "--no-retain"), ("--backoff=fixed", "--no-backoff")):
+            self.refuse("queue", "q", one, other, err="at once")
+        self.refuse("task", "t", "--concurrency=1", "--no-concurrency", err="at once")
+
     def test_what_is_no_rate_is_refused(self):
         for text in ("100", "/s", "100/", "x/s", "100/x", "0/s", "1/0s", "-1/s", "9" * 99 + "/s"):
             self.refuse("queue", "q", f"--rate={text}", err="--rate: .* is not a rate")
