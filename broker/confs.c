@@ -16,9 +16,9 @@ static void on_set(struct store_op *op)
         dispatch_set_queue(d, x->queue, &x->queue_conf);
     else if (op->status == 0)
         dispatch_set_task(d, x->policy, &x->task_conf);
-    else if (x->queue != NULL)
+    if (x->queue != NULL && --x->queue->asking == 0)
         x->queue->asked = x->queue->conf;
-    else
+    else if (x->policy != NULL && --x->policy->asking == 0)
         x->policy->asked = x->policy->conf;
     x->on_done(x, op->status);
 }
@@ -46,6 +46,7 @@ int core_set_queue_conf(struct core *c, struct core_set_conf *x, struct span nam
         return JM_EOVERLOAD;
     }
     x->queue->asked = x->queue_conf;
+    x->queue->asking++;
     x->op.is_task = false;
     x->op.name = x->queue->name;
     return submit(c, x);
@@ -63,6 +64,7 @@ int core_set_task_conf(struct core *c, struct core_set_conf *x, struct span name
         return JM_EOVERLOAD;
     }
     x->policy->asked = x->task_conf;
+    x->policy->asking++;
     x->op.is_task = true;
     x->op.name = span_of(x->policy->name, x->policy->name_len);
     return submit(c, x);

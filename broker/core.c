@@ -194,7 +194,9 @@ static void on_submitted(struct store_op *op)
     c->submits_bytes -= op->bytes;
     if (s->op.state == JOB_QUEUED)
         s->queue->submits_queued--;
-    else if (s->op.state == JOB_SCHEDULED && is_new)
+    else if (s->op.state == JOB_SCHEDULED)
+        s->queue->submits_scheduled--;
+    if (s->op.state == JOB_SCHEDULED && is_new)
         schedule_note(&c->schedule, s->op.due_ms);
     else if (s->job != NULL && is_new)
         dispatch_commit(&c->dispatch, s->job);
@@ -227,6 +229,8 @@ static void place(struct core *c, struct core_submit *s)
     s->op.state = due_ms != 0 ? JOB_SCHEDULED : s->job != NULL ? JOB_DISPATCHED : JOB_QUEUED;
     if (s->op.state == JOB_QUEUED)
         s->queue->submits_queued++;
+    else if (s->op.state == JOB_SCHEDULED)
+        s->queue->submits_scheduled++;
 }
 
 /* As of the last commit, with what is on its way. */
@@ -234,9 +238,9 @@ bool core_is_queue_full(const struct queue *q)
 {
     const int64_t *by_state = q->counts.by_state;
 
-    return q->conf.max_queued > 0 &&
-           (uint64_t)(by_state[JOB_SCHEDULED] + by_state[JOB_QUEUED]) + q->submits_queued >=
-               q->conf.max_queued;
+    return q->conf.max_queued > 0 && (uint64_t)(by_state[JOB_SCHEDULED] + by_state[JOB_QUEUED]) +
+                                             q->submits_queued + q->submits_scheduled >=
+                                         q->conf.max_queued;
 }
 
 int core_submit(struct core *c, struct core_submit *s)
@@ -280,12 +284,12 @@ static void on_recalled(struct dispatch_recall *r)
     struct dispatch_job *job = dispatch_find_attempt(&c->dispatch, r->id, r->attempt);
     uint64_t host = job != NULL ? job->host : 0;
 
-    if (r->number == 1) {
-        x->stopped = CORE_STOPPED_YES;
-    } else {
+    if (r->number != 1)
         hosts_order_kill(&c->hosts, host, r->id, r->attempt);
+    if (r->number == 1 || job == NULL) /* it ended meanwhile, or a pause took it out of its list */
+        x->stopped = CORE_STOPPED_YES;
+    else
         x->stopped = r->number == 0 && host != 0 ? CORE_STOPPED_NO : CORE_STOPPED_UNKNOWN;
-    }
     x->on_done(x, 0);
 }
 

@@ -38,7 +38,7 @@ static void count_in(struct dispatch *d, struct dispatch_job *job)
         lanes_policy_take(job->policy, 1);
 }
 
-static void on_room(void *dispatch, struct queue *q)
+void dispatch_on_room(void *dispatch, struct queue *q)
 {
     dispatch_mark(dispatch, q);
 }
@@ -51,7 +51,7 @@ static void count_out(struct dispatch *d, struct dispatch_job *job)
     if (job->key != NULL)
         lanes_key_give(&d->lanes, job->key, 1);
     if (job->policy != NULL)
-        lanes_policy_give(&d->lanes, job->policy, 1, d, on_room);
+        lanes_policy_give(job->policy, 1, d, dispatch_on_room);
 }
 
 struct dispatch_job *dispatch_job_new(struct dispatch *d, const struct dispatch_facts *facts,
@@ -149,10 +149,17 @@ struct progress dispatch_progress(const struct dispatch *d, uint64_t id)
     return progress_copy(job != NULL ? job->progress : NULL);
 }
 
+/* What is free for several queues, as the places of a task, would else always go to the one that
+ * hears of it first. */
 void dispatch_mark(struct dispatch *d, struct queue *q)
 {
-    if (list_is_empty(&q->marked))
-        list_push_back(&d->marked, &q->marked);
+    struct list *at = d->marked.prev;
+
+    if (!list_is_empty(&q->marked))
+        return;
+    while (at != &d->marked && LIST_ENTRY(at, struct queue, marked)->served > q->served)
+        at = at->prev;
+    list_insert_before(at->next, &q->marked);
 }
 
 static void mark_all(struct dispatch *d)
@@ -287,6 +294,12 @@ size_t dispatch_limit_room(struct dispatch *d, struct queue *q)
     return room;
 }
 
+/* Others that wait for the task, in whatever queue, go before it. */
+static bool is_admitted_by_task(const struct task_policy *p)
+{
+    return p == NULL || (lanes_policy_room(p) > 0 && list_is_empty(&p->rests));
+}
+
 /* A job that would need a token of a bucket waits for it in the backlog. */
 static bool is_admitted(struct dispatch *d, struct queue *q, const struct dispatch_facts *facts)
 {
@@ -296,7 +309,7 @@ static bool is_admitted(struct dispatch *d, struct queue *q, const struct dispat
         (conf->key_rate.limit > 0 && facts->key->name_len > 0))
         return false;
     return dispatch_limit_room(d, q) > 0 && lanes_key_room(facts->key) > 0 &&
-           lanes_policy_room(facts->policy) > 0;
+           is_admitted_by_task(facts->policy);
 }
 
 uint32_t dispatch_highest_unbegun(const struct queue *q)
@@ -431,8 +444,8 @@ void dispatch_on_link(struct dispatch *d, bool is_up)
     if (!is_up)
         return;
     LIST_EACH(node, &d->core->queues.all)
-    if (queues_entry(node)->conf.is_paused)
-        dispatch_draw(d, queues_entry(node));
+    queues_entry(node)->wants_draw =
+        queues_entry(node)->conf.is_paused && queues_entry(node)->window.used > 0;
 }
 
 void dispatch_on_end(struct dispatch *d, uint64_t id, uint32_t attempt, uint64_t run_us)
@@ -452,20 +465,17 @@ void dispatch_on_end(struct dispatch *d, uint64_t id, uint32_t attempt, uint64_t
 
 static void turn_queue(struct dispatch *d, struct queue *q)
 {
-    if (!can_send(d)) {
+    if (!can_send(d) || q->conf.is_paused) {
         if (dispatch_now_ms(d) >= d->returns_refused_until_ms) {
             dispatch_put_back(d, &q->urgent);
             dispatch_put_back(d, &q->outbox);
         }
-        return;
-    }
-    if (q->conf.is_paused) {
-        dispatch_put_back(d, &q->urgent);
-        dispatch_put_back(d, &q->outbox);
+        if (can_send(d))
+            dispatch_draw(d, q);
         return;
     }
     dispatch_push_outbox(d, q);
-    lanes_wake_rested(&d->lanes, q, d->lanes.now_us);
+    lanes_wake_rested(q, d->lanes.now_us);
     dispatch_take_if_room(d, q);
     dispatch_watch_tokens(d, q);
 }

@@ -92,6 +92,7 @@ struct dispatch {
     struct hash by_id;
     struct list marked;        /* queue.marked: looked at in the next dispatch_turn */
     struct list short_of_room; /* queue.waiting: have a backlog, and others leave no room */
+    uint64_t served;           /* takes so far: queues that took longer ago are looked at first */
     size_t jobs;
     size_t bytes;
     size_t taking_jobs; /* what the takes under way may bring at most */

@@ -49,6 +49,9 @@ bool dispatch_has_backlog(const struct queue *q);
 size_t dispatch_jobs_room(const struct dispatch *d, const struct queue *q);
 size_t dispatch_bytes_room(const struct dispatch *d, const struct queue *q);
 
+/* A lanes_mark_cb that marks the queue. */
+void dispatch_on_room(void *dispatch, struct queue *q);
+
 /* Room has become free: the queues that found none are looked at again. */
 void dispatch_wake_short(struct dispatch *d);
 
@@ -64,7 +67,8 @@ size_t dispatch_limit_room(struct dispatch *d, struct queue *q);
 struct plan_turn {
     struct key *key;
     uint32_t priority;
-    uint32_t count; /* jobs */
+    uint32_t count;  /* jobs */
+    uint32_t before; /* jobs of the key that were out before the first of them */
 };
 
 struct plan_lane {
@@ -78,7 +82,8 @@ struct plan {
     struct buf held_turns; /* struct plan_turn, one for each turn */
     struct buf held_lanes; /* struct plan_lane, one for each lane */
     size_t jobs;           /* of all turns together */
-    bool is_rated;         /* tokens of the queue's own bucket are held */
+    struct conf_rate rate; /* by which tokens are held; none: limit 0 */
+    struct conf_rate key_rate;
 };
 
 void dispatch_plan_init(struct plan *p);
@@ -89,8 +94,8 @@ void dispatch_plan_done(struct plan *p);
 void dispatch_plan_make(struct dispatch *d, struct queue *q, size_t max_jobs, uint32_t above,
                         struct plan *p);
 
-/* Gives back what is held; `brought` (one for each turn) jobs have come of it and keep their
- * tokens. */
+/* Gives back what is held; `brought` (one for each turn; NULL: none) jobs have come of it and keep
+ * their tokens. */
 void dispatch_plan_settle(struct dispatch *d, struct queue *q, struct plan *p,
                           const uint32_t *brought);
 
@@ -99,7 +104,8 @@ void dispatch_watch_tokens(struct dispatch *d, struct queue *q);
 
 /* ---- dispatch_pause.c ---- */
 
-/* Takes the paused queue's jobs back from Redis, as far as no worker has claimed them. */
+/* If the paused queue wants_draw: takes its jobs back from Redis, as far as no worker has claimed
+ * them. */
 void dispatch_draw(struct dispatch *d, struct queue *q);
 
 /* ---- dispatch_push.c ---- */

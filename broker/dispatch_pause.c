@@ -10,6 +10,7 @@
 
 #include "broker/core.h"
 #include "broker/dispatch_inside.h"
+#include "schema/errors.h"
 
 enum { DRAW_JOBS = 500 };
 
@@ -55,6 +56,10 @@ static void on_drawn(struct carrier_req *req)
         draw_some(draw);
         return;
     }
+    if (req->status == JM_EREFUSED) { /* it waits there until Redis lets it be taken out */
+        draw->queue->wants_draw = true;
+        dispatch_pause_until(d, &d->refused_until_ms);
+    }
     draw->queue->is_drawing = false;
     dispatch_mark(d, draw->queue);
     free(draw);
@@ -72,11 +77,12 @@ void dispatch_draw(struct dispatch *d, struct queue *q)
 {
     struct draw *draw;
 
-    if (q->is_drawing || q->window.used == 0)
+    if (!q->wants_draw || q->is_drawing)
         return;
     draw = calloc(1, sizeof(*draw));
     if (draw == NULL)
-        return;
+        return; /* its next mark tries again */
+    q->wants_draw = false;
     draw->dispatch = d;
     draw->queue = q;
     q->is_drawing = true;
@@ -95,10 +101,9 @@ void dispatch_set_queue(struct dispatch *d, struct queue *q, const struct queue_
     q->conf = *conf;
     q->dispatch = d;
     q->tokens.on_time = on_tokens;
+    q->wants_draw = conf->is_paused && q->window.used > 0;
     lanes_wake_queue(&d->lanes, q);
     dispatch_mark(d, q);
-    if (conf->is_paused && d->is_link_up)
-        dispatch_draw(d, q);
 }
 
 /* Jobs that are out already know nothing of a policy that is new. */
@@ -135,11 +140,7 @@ struct task_policy *dispatch_need_task(struct dispatch *d, struct span task)
 void dispatch_set_task(struct dispatch *d, struct task_policy *p, const struct task_conf *conf)
 {
     p->conf = *conf;
-    LIST_EACH(node, &d->core->queues.all)
-    {
-        lanes_wake_queue(&d->lanes, queues_entry(node));
-        dispatch_mark(d, queues_entry(node));
-    }
+    lanes_policy_wake(p, d, dispatch_on_room);
 }
 
 void dispatch_note_rate(struct dispatch *d, struct queue *q, const struct store_rate *rate)

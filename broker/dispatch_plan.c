@@ -1,8 +1,8 @@
 /*
  * dispatch_plan.c: who goes next. Highest priority first; within one the key that has the fewest
  * jobs out, which counts those that are chosen here, so that keys take turns job by job. Whoever
- * may not go rests (lanes.h). What is chosen is held at its key, task and buckets until the take is
- * over, since only the store can say how many there really were.
+ * may not go rests (lanes.h). What is chosen is held at its key, tasks and buckets until the take
+ * is over, since only the store can say how many there really were, and of which tasks.
  */
 #include "broker/dispatch_inside.h"
 
@@ -35,21 +35,21 @@ static size_t lesser(size_t a, size_t b)
 
 /* ---- may it go? ---- */
 
-/* How many of the turn's jobs are of tasks that have room; the first task that has none. */
-static size_t tasks_room(const struct turn *turn, struct task_policy **ret_full)
+/* How many jobs of the lane its task lets go, with those that are held for it already. */
+static size_t lane_room(const struct lane *lane)
+{
+    size_t room = lanes_policy_room(lane->policy);
+
+    return room == SIZE_MAX ? (size_t)lane->queued
+                            : lesser(lane->held + room, (size_t)lane->queued);
+}
+
+static size_t tasks_room(const struct turn *turn)
 {
     size_t room = 0;
 
-    *ret_full = NULL;
     LIST_EACH(node, &turn->lanes)
-    {
-        const struct lane *lane = LIST_ENTRY(node, struct lane, in_turn);
-        size_t of_task = lanes_policy_room(lane->policy);
-
-        if (of_task == 0 && *ret_full == NULL)
-            *ret_full = lane->policy;
-        room += lesser(of_task, (size_t)lane->queued);
-    }
+    room += lane_room(LIST_ENTRY(node, struct lane, in_turn));
     return room;
 }
 
@@ -63,25 +63,24 @@ static const struct conf_rate *rate_of(const struct turn *turn)
 /* How many more of the turn's jobs may go now; with 0 it rests, or is done for this plan. */
 static size_t turn_room(struct dispatch *d, struct turn *turn)
 {
-    struct lanes *ls = &d->lanes;
+    const struct lanes *ls = &d->lanes;
     const struct conf_rate *rate = rate_of(turn);
-    struct task_policy *full;
-    size_t of_tasks = tasks_room(turn, &full), room = lanes_key_room(turn->key);
+    size_t of_tasks = tasks_room(turn), room = lanes_key_room(turn->key);
 
     if (of_tasks == 0) {
-        lanes_enter(ls, turn, TURN_AT_TASK, 0, full);
+        lanes_enter(turn, TURN_AT_TASK, 0);
         return 0;
     }
     if (room == 0) {
-        lanes_enter(ls, turn, TURN_AT_KEY, 0, NULL);
+        lanes_enter(turn, TURN_AT_KEY, 0);
         return 0;
     }
     room = lesser(room, of_tasks > turn->planned ? of_tasks - turn->planned : 0);
     if (rate == NULL)
         return room;
     if (bucket_wait_us(&turn->key->bucket, rate, ls->now_us) > 0) {
-        lanes_enter(ls, turn, TURN_AT_RATE,
-                    ls->now_us + bucket_wait_us(&turn->key->bucket, rate, ls->now_us), NULL);
+        lanes_enter(turn, TURN_AT_RATE,
+                    ls->now_us + bucket_wait_us(&turn->key->bucket, rate, ls->now_us));
         return 0;
     }
     return lesser(room, (size_t)bucket_room(&turn->key->bucket, rate, ls->now_us));
@@ -97,65 +96,103 @@ struct choice {
     struct list chosen; /* turn.in_plan, in the order in which they were first given */
 };
 
+/* Which of the turn's lanes the jobs will come from, the store knows: so each is held for. */
+static void hold_tasks(struct turn *turn)
+{
+    LIST_EACH(node, &turn->lanes)
+    {
+        struct lane *lane = LIST_ENTRY(node, struct lane, in_turn);
+        size_t count = lesser(turn->planned, lane_room(lane));
+
+        if (lane->policy == NULL || count <= lane->held)
+            continue;
+        lanes_policy_take(lane->policy, (uint32_t)(count - lane->held));
+        lane->held = count;
+    }
+}
+
 static void give(struct choice *c, struct turn *turn, size_t count)
 {
     const struct conf_rate *rate = rate_of(turn);
 
-    if (turn->planned == 0)
+    if (turn->planned == 0) {
+        turn->before = turn->key->out;
         list_push_back(&c->chosen, &turn->in_plan);
+    }
     turn->planned += count;
     c->left -= count;
-    turn->node.order = ++c->dispatch->lanes.order;
+    turn->order = ++c->dispatch->lanes.order;
+    hold_tasks(turn);
     if (rate != NULL)
         bucket_spend(&turn->key->bucket, rate, c->dispatch->lanes.now_us, count);
     lanes_key_take(&c->dispatch->lanes, turn->key, (uint32_t)count);
 }
 
-/* One priority. A turn that is alone gets all there is room for at once. */
-static void choose(struct choice *c, struct heap *ready, struct list *set_aside)
+/* The next of that priority, or NULL. One that rests at a task which has room is made ready, so
+ * that it is looked at as any other. */
+static struct turn *next_of(const struct queue *q, uint32_t priority)
 {
-    struct heap_node *first;
+    struct heap_node *first = heap_first(&q->ready[priority]);
+    struct turn *turn = first != NULL ? JM_CONTAINER_OF(first, struct turn, node) : NULL;
+    struct turn *rested = lanes_first_at_task(q, priority);
 
-    while (c->left > 0 && (first = heap_first(ready)) != NULL) {
-        struct turn *turn = JM_CONTAINER_OF(first, struct turn, node);
+    if (rested == NULL || (turn != NULL && lanes_is_before(turn, rested)))
+        return turn;
+    lanes_enter(rested, TURN_READY, 0);
+    return rested;
+}
+
+/* One priority. A turn that is alone gets all there is room for at once. */
+static void choose(struct choice *c, uint32_t priority, struct list *set_aside)
+{
+    struct queue *q = c->queue;
+    struct turn *turn;
+
+    while (c->left > 0 && (turn = next_of(q, priority)) != NULL) {
         size_t room = turn_room(c->dispatch, turn);
+        bool is_alone = q->ready[priority].len == 1 && lanes_first_at_task(q, priority) == NULL;
 
         if (turn->place != TURN_READY)
             continue; /* it rests now */
         if (room > 0) {
-            give(c, turn, ready->len == 1 ? lesser(room, c->left) : 1);
+            give(c, turn, is_alone ? lesser(room, c->left) : 1);
             continue;
         }
         /* All that it has is chosen already. */
-        lanes_enter(&c->dispatch->lanes, turn, TURN_NOWHERE, 0, NULL);
-        list_push_back(set_aside, &turn->rest);
+        lanes_enter(turn, TURN_NOWHERE, 0);
+        list_push_back(set_aside, &turn->set_aside);
     }
 }
 
-static void bring_back(struct choice *c, struct list *set_aside)
+static void bring_back(struct list *set_aside)
 {
     struct list *node;
 
     while ((node = list_pop_front(set_aside)) != NULL)
-        lanes_enter(&c->dispatch->lanes, LIST_ENTRY(node, struct turn, rest), TURN_READY, 0, NULL);
+        lanes_enter(LIST_ENTRY(node, struct turn, set_aside), TURN_READY, 0);
 }
 
 /* ---- writing it down ---- */
 
-static void put_lanes(struct plan *p, const struct turn *turn)
+static size_t put_lanes(struct plan *p, const struct turn *turn)
 {
+    size_t put = 0;
+
     LIST_EACH(node, &turn->lanes)
     {
-        const struct lane *lane = LIST_ENTRY(node, struct lane, in_turn);
-        size_t count = lesser(turn->planned, lanes_policy_room(lane->policy));
+        struct lane *lane = LIST_ENTRY(node, struct lane, in_turn);
+        size_t count = lane->policy != NULL ? lane->held : turn->planned;
         struct store_turn_lane row = {.number = lane->number, .max_jobs = count};
         struct plan_lane held = {.policy = lane->policy, .count = (uint32_t)count};
 
+        lane->held = 0;
+        if (count == 0)
+            continue;
         buf_put(&p->lanes, &row, sizeof(row));
         buf_put(&p->held_lanes, &held, sizeof(held));
-        if (lane->policy != NULL)
-            lanes_policy_take(lane->policy, held.count);
+        put++;
     }
+    return put;
 }
 
 static size_t lanes_of(const struct turn *turn)
@@ -175,26 +212,41 @@ static bool reserve_rows(struct plan *p, size_t lanes)
            buf_reserve(&p->held_lanes, lanes * sizeof(struct plan_lane)) != NULL;
 }
 
+/* There was no memory to write it down. */
+static void take_back(struct choice *c, struct turn *turn)
+{
+    const struct conf_rate *rate = rate_of(turn);
+
+    LIST_EACH(node, &turn->lanes)
+    {
+        struct lane *lane = LIST_ENTRY(node, struct lane, in_turn);
+
+        if (lane->policy != NULL)
+            lanes_policy_give(lane->policy, (uint32_t)lane->held, c->dispatch, dispatch_on_room);
+        lane->held = 0;
+    }
+    if (rate != NULL)
+        bucket_return(&turn->key->bucket, rate, turn->planned);
+    lanes_key_give(&c->dispatch->lanes, turn->key, (uint32_t)turn->planned);
+}
+
 static void write_turn(struct choice *c, struct turn *turn)
 {
     struct plan *p = c->plan;
     struct store_turn row = {.first_lane = p->lanes.len / sizeof(struct store_turn_lane),
-                             .lane_count = lanes_of(turn),
                              .max_jobs = turn->planned};
-    struct plan_turn held = {
-        .key = turn->key, .priority = turn->priority, .count = (uint32_t)turn->planned};
+    struct plan_turn held = {.key = turn->key,
+                             .priority = turn->priority,
+                             .count = (uint32_t)turn->planned,
+                             .before = turn->before};
 
-    if (reserve_rows(p, row.lane_count)) {
-        put_lanes(p, turn);
+    if (reserve_rows(p, lanes_of(turn))) {
+        row.lane_count = put_lanes(p, turn);
         buf_put(&p->turns, &row, sizeof(row));
         buf_put(&p->held_turns, &held, sizeof(held));
         p->jobs += turn->planned;
     } else {
-        const struct conf_rate *rate = rate_of(turn);
-
-        if (rate != NULL)
-            bucket_return(&turn->key->bucket, rate, turn->planned);
-        lanes_key_give(&c->dispatch->lanes, turn->key, held.count);
+        take_back(c, turn);
     }
     turn->planned = 0;
 }
@@ -209,21 +261,17 @@ void dispatch_plan_make(struct dispatch *d, struct queue *q, size_t max_jobs, ui
     list_init(&c.chosen);
     list_init(&set_aside);
     for (uint32_t priority = JM_PRIORITY_MAX; priority > above; priority--)
-        choose(&c, &q->ready[priority], &set_aside);
-    bring_back(&c, &set_aside);
+        choose(&c, priority, &set_aside);
+    bring_back(&set_aside);
     while ((node = list_pop_front(&c.chosen)) != NULL)
         write_turn(&c, LIST_ENTRY(node, struct turn, in_plan));
-    p->is_rated = q->conf.rate.limit > 0;
-    if (p->is_rated && p->jobs > 0)
-        bucket_spend(&q->bucket, &q->conf.rate, d->lanes.now_us, p->jobs);
+    p->rate = q->conf.rate;
+    p->key_rate = q->conf.key_rate;
+    if (p->rate.limit > 0 && p->jobs > 0)
+        bucket_spend(&q->bucket, &p->rate, d->lanes.now_us, p->jobs);
 }
 
 /* ---- afterwards ---- */
-
-static void mark_queue(void *dispatch, struct queue *q)
-{
-    dispatch_mark(dispatch, q);
-}
 
 static void settle_tasks(struct dispatch *d, const struct plan *p)
 {
@@ -231,27 +279,27 @@ static void settle_tasks(struct dispatch *d, const struct plan *p)
 
     for (size_t i = 0; i < p->held_lanes.len / sizeof(*lanes); i++)
         if (lanes[i].policy != NULL)
-            lanes_policy_give(&d->lanes, lanes[i].policy, lanes[i].count, d, mark_queue);
+            lanes_policy_give(lanes[i].policy, lanes[i].count, d, dispatch_on_room);
 }
 
-/* The rates may have been set anew meanwhile; then there is nothing to give back to. */
+/* The tokens go back as they were spent, by the rates of that time. */
 void dispatch_plan_settle(struct dispatch *d, struct queue *q, struct plan *p,
                           const uint32_t *brought)
 {
     const struct plan_turn *turns = (const struct plan_turn *)(const void *)p->held_turns.data;
-    const struct conf_rate *key_rate = &q->conf.key_rate;
     size_t came = 0;
 
     for (size_t i = 0; i < p->held_turns.len / sizeof(*turns); i++) {
         struct key *key = turns[i].key;
+        uint32_t count = brought != NULL ? brought[i] : 0;
 
-        if (key_rate->limit > 0 && key->name_len > 0)
-            bucket_return(&key->bucket, key_rate, turns[i].count - brought[i]);
+        if (p->key_rate.limit > 0 && key->name_len > 0)
+            bucket_return(&key->bucket, &p->key_rate, turns[i].count - count);
         lanes_key_give(&d->lanes, key, turns[i].count);
-        came += brought[i];
+        came += count;
     }
-    if (p->is_rated && q->conf.rate.limit > 0)
-        bucket_return(&q->bucket, &q->conf.rate, p->jobs - came);
+    if (p->rate.limit > 0)
+        bucket_return(&q->bucket, &p->rate, p->jobs - came);
     settle_tasks(d, p);
 }
 

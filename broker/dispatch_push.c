@@ -97,6 +97,13 @@ static void settle_push(struct push *p, bool is_sent)
     }
 }
 
+/* Whether more could have been there, if the window had let it: what waits for a limit could not.
+ */
+static bool is_wanting(struct dispatch *d, struct queue *q)
+{
+    return dispatch_has_backlog(q) && lanes_has_ready(q, 0) && dispatch_limit_room(d, q) > 0;
+}
+
 static void on_pushed(struct carrier_req *req)
 {
     struct push *p = JM_CONTAINER_OF(req, struct push, req);
@@ -105,7 +112,7 @@ static void on_pushed(struct carrier_req *req)
     switch (req->status) {
     case 0:
         d->stats.pushed += req->value_count;
-        if ((size_t)req->number <= req->value_count && dispatch_has_backlog(p->queue))
+        if ((size_t)req->number <= req->value_count && is_wanting(d, p->queue))
             window_on_starved(&p->queue->window);
         settle_push(p, true);
         break;

@@ -16,7 +16,8 @@ struct take {
     struct dispatch *dispatch;
     struct queue *queue;
     struct plan plan;
-    uint32_t above; /* jobs of a higher priority go before what is in Redis */
+    size_t policies; /* lanes.policies.len when it was made */
+    uint32_t above;  /* jobs of a higher priority go before what is in Redis */
     struct buf frames;
     struct buf rates; /* struct store_rate */
     struct store_ref *refs;
@@ -52,30 +53,64 @@ static void take_return(struct take *t, size_t count)
     runner_submit(t->dispatch->core->seams.runner, &t->back.op);
 }
 
-/* The turns' jobs come one turn after the other; they go out one job of each turn after the other.
- */
-static void order_fairly(const struct take *t, size_t turns, size_t *ret_order)
+/* Where a job stands among those that were taken with it. */
+struct standing {
+    uint32_t priority;
+    uint32_t out; /* jobs of its key that were out before it */
+    size_t taken; /* index into ret_jobs */
+};
+
+static int compare_standing(const void *left, const void *right)
 {
-    size_t count = t->op.ret_count, n = 0;
+    const struct standing *a = left, *b = right;
 
-    for (size_t round = 0; n < count; round++) {
-        size_t at = 0;
+    if (a->priority != b->priority)
+        return a->priority > b->priority ? -1 : 1;
+    if (a->out != b->out)
+        return a->out < b->out ? -1 : 1;
+    return a->taken < b->taken ? -1 : 1;
+}
 
-        for (size_t turn = 0; turn < turns; turn++) {
-            if (round < t->brought[turn])
-                ret_order[n++] = at + round;
-            at += t->brought[turn];
-        }
+/* The jobs come turn by turn. They go out as if they had been chosen one by one. */
+static struct standing *order_fairly(const struct take *t)
+{
+    const struct plan_turn *turns = (const struct plan_turn *)(const void *)t->plan.held_turns.data;
+    struct standing *order = calloc(t->op.ret_count + 1, sizeof(*order));
+    uint32_t of_turn = 0;
+
+    if (order == NULL)
+        return NULL;
+    for (size_t i = 0; i < t->op.ret_count; i++) {
+        const struct plan_turn *turn = &turns[t->jobs[i].turn];
+
+        of_turn = i > 0 && t->jobs[i].turn == t->jobs[i - 1].turn ? of_turn + 1 : 0;
+        order[i] = (struct standing){
+            .priority = turn->priority, .out = turn->before + of_turn, .taken = i};
     }
+    if (t->op.turn_count > 1)
+        qsort(order, t->op.ret_count, sizeof(*order), compare_standing);
+    return order;
+}
+
+/* What is held for the task. If policies have been made since, it may be one of theirs. */
+static struct task_policy *policy_of(const struct take *t, const struct store_taken *taken)
+{
+    const struct plan_lane *lanes = (const struct plan_lane *)(const void *)t->plan.held_lanes.data;
+    const struct lanes *ls = &t->dispatch->lanes;
+    struct wire_job frame;
+
+    if (lanes[taken->lane].policy != NULL || t->policies == ls->policies.len ||
+        wire_decode_job(span_of(t->frames.data + taken->offset, taken->len), &frame) != 0)
+        return lanes[taken->lane].policy;
+    return lanes_policy(ls, frame.task);
 }
 
 static struct dispatch_job *admit(struct take *t, const struct store_taken *taken)
 {
     const struct plan_turn *turns = (const struct plan_turn *)(const void *)t->plan.held_turns.data;
-    const struct plan_lane *lanes = (const struct plan_lane *)(const void *)t->plan.held_lanes.data;
     struct dispatch_facts facts = {.queue = t->queue,
                                    .key = turns[taken->turn].key,
-                                   .policy = lanes[taken->lane].policy,
+                                   .policy = policy_of(t, taken),
                                    .id = taken->id,
                                    .attempt = taken->attempt,
                                    .priority = turns[taken->turn].priority,
@@ -88,13 +123,11 @@ static struct dispatch_job *admit(struct take *t, const struct store_taken *take
 /* Gives the taken jobs their places; those that find no memory are left at the end of `jobs`. */
 static size_t admit_all(struct take *t)
 {
-    size_t turns = t->op.turn_count, count = t->op.ret_count, left = 0;
-    size_t *order = calloc(count + 1, sizeof(*order));
+    size_t left = 0;
+    struct standing *order = order_fairly(t);
 
-    if (order != NULL)
-        order_fairly(t, turns, order);
-    for (size_t i = 0; i < count; i++) {
-        struct store_taken *taken = &t->jobs[order != NULL ? order[i] : i];
+    for (size_t i = 0; i < t->op.ret_count; i++) {
+        struct store_taken *taken = &t->jobs[order != NULL ? order[i].taken : i];
         struct dispatch_job *job = admit(t, taken);
 
         if (job == NULL) {
@@ -164,6 +197,7 @@ static struct take *take_new(struct dispatch *d, struct queue *q)
         return NULL;
     t->dispatch = d;
     t->queue = q;
+    t->policies = d->lanes.policies.len;
     dispatch_plan_init(&t->plan);
     buf_init(&t->frames, BATCH_BYTES + JM_FRAME_BYTES);
     buf_init(&t->rates, BATCH_JOBS * sizeof(struct store_rate) * 2);
@@ -198,6 +232,7 @@ static void submit(struct take *t, size_t bytes)
     };
     write_rates(t);
     list_init(&t->op.op.link);
+    t->queue->served = ++d->served;
     t->queue->is_taking = true;
     t->queue->taking_jobs = p->jobs;
     d->taking_jobs += p->jobs;
@@ -223,22 +258,8 @@ static void take_some(struct dispatch *d, struct queue *q, size_t jobs, size_t b
         submit(t, bytes < BATCH_BYTES ? bytes : BATCH_BYTES);
         return;
     }
-    if (t->plan.jobs > 0) {
-        uint32_t *none = calloc(t->plan.turns.len / sizeof(struct store_turn), sizeof(*none));
-
-        if (none != NULL)
-            dispatch_plan_settle(d, q, &t->plan, none);
-        free(none);
-    }
+    dispatch_plan_settle(d, q, &t->plan, NULL);
     take_free(t);
-}
-
-static bool is_anybody_ready(const struct queue *q)
-{
-    for (uint32_t priority = JM_PRIORITY_MIN; priority <= JM_PRIORITY_MAX; priority++)
-        if (heap_first(&q->ready[priority]) != NULL)
-            return true;
-    return false;
 }
 
 /* An urgent job goes although the window is full, as many as there are slots: it would else wait
@@ -248,11 +269,9 @@ static bool take_urgent(struct dispatch *d, struct queue *q)
     uint32_t above = dispatch_highest_unbegun(q);
     size_t bytes = dispatch_bytes_room(d, q), jobs = q->window.slots,
            room = dispatch_limit_room(d, q);
-    bool is_waiting = false;
 
-    for (uint32_t priority = above + 1; above > 0 && priority <= JM_PRIORITY_MAX; priority++)
-        is_waiting = is_waiting || heap_first(&q->ready[priority]) != NULL;
-    if (!is_waiting || bytes == 0 || room == 0 || d->jobs + d->taking_jobs >= JM_WINDOW_JOBS)
+    if (above == 0 || !lanes_has_ready(q, above) || bytes == 0 || room == 0 ||
+        d->jobs + d->taking_jobs >= JM_WINDOW_JOBS)
         return false;
     take_some(d, q, jobs < room ? jobs : room, bytes, true);
     return q->is_taking;
@@ -265,7 +284,7 @@ void dispatch_take_if_room(struct dispatch *d, struct queue *q)
     size_t jobs = dispatch_jobs_room(d, q), bytes = dispatch_bytes_room(d, q);
     size_t limit = dispatch_limit_room(d, q);
 
-    if (q->is_taking || limit == 0 || !is_anybody_ready(q) || take_urgent(d, q) ||
+    if (q->is_taking || limit == 0 || !lanes_has_ready(q, 0) || take_urgent(d, q) ||
         window_room(&q->window) == 0)
         return;
     if (jobs == 0 || bytes == 0) {

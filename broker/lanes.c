@@ -1,4 +1,4 @@
-#include "broker/lanes.h"
+#include "broker/lanes_inside.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -101,9 +101,11 @@ static void reorder(struct lanes *ls, struct key *key)
         struct turn *turn = LIST_ENTRY(node, struct turn, in_key);
 
         if (turn->place == TURN_READY)
-            heap_move(&key->queue->ready[turn->priority], &turn->node, key->out, turn->node.order);
+            heap_move(&key->queue->ready[turn->priority], &turn->node, key->out, turn->order);
+        else if (turn->place == TURN_AT_TASK)
+            lanes_reorder_at_tasks(turn);
         else if (turn->place == TURN_AT_KEY && has_room)
-            lanes_enter(ls, turn, TURN_READY, 0, NULL);
+            lanes_enter(turn, TURN_READY, 0);
     }
     note_idle(ls, key);
 }
@@ -123,8 +125,12 @@ void lanes_key_give(struct lanes *ls, struct key *key, uint32_t count)
 
 /* ---- turns ---- */
 
-void lanes_enter(struct lanes *ls, struct turn *turn, enum turn_place place, uint64_t until_us,
-                 struct task_policy *at)
+bool lanes_is_before(const struct turn *a, const struct turn *b)
+{
+    return a->key->out != b->key->out ? a->key->out < b->key->out : a->order < b->order;
+}
+
+static void leave(struct turn *turn)
 {
     struct queue *q = turn->key->queue;
 
@@ -132,15 +138,27 @@ void lanes_enter(struct lanes *ls, struct turn *turn, enum turn_place place, uin
         heap_remove(&q->ready[turn->priority], &turn->node);
     else if (turn->place == TURN_AT_RATE)
         heap_remove(&q->resting, &turn->node);
-    list_remove(&turn->rest);
-    turn->place = place;
-    if (place == TURN_AT_TASK)
-        list_push_back(&at->turns, &turn->rest);
-    if ((place == TURN_READY &&
-         heap_insert(&q->ready[turn->priority], &turn->node, turn->key->out, ++ls->order) != 0) ||
-        (place == TURN_AT_RATE && heap_insert(&q->resting, &turn->node, until_us, 0) != 0))
-        turn->place =
-            TURN_NOWHERE; /* without memory: the next word of one of its lanes tries again */
+    else if (turn->place == TURN_AT_TASK)
+        lanes_leave_tasks(turn);
+    turn->place = TURN_NOWHERE;
+}
+
+/* Without memory it is nowhere: the next word of one of its lanes tries again. */
+void lanes_enter(struct turn *turn, enum turn_place place, uint64_t until_us)
+{
+    struct queue *q = turn->key->queue;
+    bool is_there = true;
+
+    leave(turn);
+    if (place == TURN_READY)
+        is_there =
+            heap_insert(&q->ready[turn->priority], &turn->node, turn->key->out, turn->order) == 0;
+    else if (place == TURN_AT_RATE)
+        is_there = heap_insert(&q->resting, &turn->node, until_us, turn->order) == 0;
+    else if (place == TURN_AT_TASK)
+        is_there = lanes_rest_at_tasks(turn);
+    if (is_there)
+        turn->place = place;
 }
 
 static struct turn *need_turn(struct lanes *ls, struct key *key, uint32_t priority)
@@ -158,9 +176,10 @@ static struct turn *need_turn(struct lanes *ls, struct key *key, uint32_t priori
         return NULL;
     turn->key = key;
     turn->priority = priority;
-    list_init(&turn->rest);
+    turn->order = ++ls->order;
     list_init(&turn->lanes);
     list_init(&turn->in_plan);
+    list_init(&turn->set_aside);
     list_push_back(&key->turns, &turn->in_key);
     note_idle(ls, key);
     return turn;
@@ -168,7 +187,7 @@ static struct turn *need_turn(struct lanes *ls, struct key *key, uint32_t priori
 
 static void drop_turn(struct lanes *ls, struct turn *turn)
 {
-    lanes_enter(ls, turn, TURN_NOWHERE, 0, NULL);
+    lanes_enter(turn, TURN_NOWHERE, 0);
     list_remove(&turn->in_key);
     note_idle(ls, turn->key);
     free(turn);
@@ -181,16 +200,16 @@ void lanes_wake_queue(struct lanes *ls, struct queue *q)
         struct turn *turn = LIST_ENTRY(node, struct lane, in_all)->turn;
 
         if (turn->key->queue == q && turn->place != TURN_READY)
-            lanes_enter(ls, turn, TURN_READY, 0, NULL);
+            lanes_enter(turn, TURN_READY, 0);
     }
 }
 
-void lanes_wake_rested(struct lanes *ls, struct queue *q, uint64_t now_us)
+void lanes_wake_rested(struct queue *q, uint64_t now_us)
 {
     struct heap_node *node;
 
     while ((node = heap_first(&q->resting)) != NULL && node->rank <= now_us)
-        lanes_enter(ls, JM_CONTAINER_OF(node, struct turn, node), TURN_READY, 0, NULL);
+        lanes_enter(JM_CONTAINER_OF(node, struct turn, node), TURN_READY, 0);
 }
 
 /* ---- lanes ---- */
@@ -215,7 +234,7 @@ static void drop_lane(struct lanes *ls, struct lane *lane)
     hash_remove(&ls->by_number, &lane->by_number);
     list_remove(&lane->in_all);
     list_remove(&lane->in_turn);
-    turn->queued -= lane->queued;
+    lanes_leave_task(lane);
     free(lane);
     if (list_is_empty(&turn->lanes))
         drop_turn(ls, turn);
@@ -250,6 +269,7 @@ static struct lane *add_lane(struct lanes *ls, struct queue *q, const struct sto
 void lanes_note(struct lanes *ls, struct queue *q, const struct store_lane_view *view)
 {
     struct lane *lane = find_lane(ls, view->number);
+    bool is_new = lane == NULL;
 
     if (view->queued == 0) {
         if (lane != NULL)
@@ -260,80 +280,10 @@ void lanes_note(struct lanes *ls, struct queue *q, const struct store_lane_view 
         lane = add_lane(ls, q, view);
     if (lane == NULL)
         return;
-    lane->turn->queued += view->queued - lane->queued;
     lane->queued = view->queued;
     /* A lane that is new to its turn may be of a task that has room. */
-    if (lane->turn->place == TURN_NOWHERE || lane->turn->place == TURN_AT_TASK)
-        lanes_enter(ls, lane->turn, TURN_READY, 0, NULL);
-}
-
-/* ---- tasks ---- */
-
-struct task_policy *lanes_policy(const struct lanes *ls, struct span task)
-{
-    struct hash_node *node = hash_find(&ls->policies, hash_of_span(task));
-
-    for (; node != NULL; node = hash_find_next(node)) {
-        struct task_policy *p = JM_CONTAINER_OF(node, struct task_policy, by_name);
-
-        if (span_is_equal(span_of(p->name, p->name_len), task))
-            return p;
-    }
-    return NULL;
-}
-
-struct task_policy *lanes_need_policy(struct lanes *ls, struct span task)
-{
-    struct task_policy *p = lanes_policy(ls, task);
-
-    if (p != NULL || ls->policies.len >= JM_TASKS)
-        return p;
-    p = calloc(1, sizeof(*p) + task.len);
-    if (p == NULL || hash_insert(&ls->policies, &p->by_name, hash_of_span(task)) != 0) {
-        free(p);
-        return NULL;
-    }
-    p->name_len = task.len;
-    memcpy(p->name, task.data, task.len);
-    list_init(&p->turns);
-    list_push_back(&ls->all_policies, &p->in_all);
-    LIST_EACH(node, &ls->all)
-    {
-        struct lane *lane = LIST_ENTRY(node, struct lane, in_all);
-
-        if (span_is_equal(span_of(lane->task, lane->task_len), task))
-            lane->policy = p;
-    }
-    return p;
-}
-
-size_t lanes_policy_room(const struct task_policy *p)
-{
-    if (p == NULL || p->conf.concurrency == 0)
-        return SIZE_MAX;
-    return p->out < p->conf.concurrency ? p->conf.concurrency - p->out : 0;
-}
-
-void lanes_policy_take(struct task_policy *p, uint32_t count)
-{
-    p->out += count;
-}
-
-void lanes_policy_give(struct lanes *ls, struct task_policy *p, uint32_t count, void *owner,
-                       void (*mark)(void *owner, struct queue *q))
-{
-    size_t room;
-
-    assert(p->out >= count);
-    p->out -= count;
-    room = lanes_policy_room(p);
-    while (room > 0 && !list_is_empty(&p->turns)) {
-        struct turn *turn = LIST_ENTRY(p->turns.next, struct turn, rest);
-
-        mark(owner, turn->key->queue);
-        lanes_enter(ls, turn, TURN_READY, 0, NULL);
-        room--;
-    }
+    if (lane->turn->place == TURN_NOWHERE || (is_new && lane->turn->place == TURN_AT_TASK))
+        lanes_enter(lane->turn, TURN_READY, 0);
 }
 
 /* ---- all ---- */

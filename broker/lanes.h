@@ -9,8 +9,12 @@
  * so that whoever chooses never looks at it again before something has changed:
  *
  *     READY ──▶ AT_KEY   its key has as many jobs out as it may; until one of them ends
- *           ──▶ AT_TASK  all its tasks have; until one of them ends
+ *           ──▶ AT_TASK  all its tasks have; until any of these has room and it is first in line
  *           ──▶ AT_RATE  its key's bucket is empty; until it has a token
+ *
+ * The tasks are of all queues together, and there may be very many turns that wait for one. So
+ * nobody wakes them when a task has room: whoever chooses looks who is the first at it
+ * (lanes_first_at_task), and wakes only that one.
  *
  * Loop thread only.
  */
@@ -34,11 +38,21 @@ struct task_policy {
     struct hash_node by_name;
     struct list in_all;
     struct task_conf conf;
-    struct task_conf asked; /* likewise, of which the commit may be under way */
-    uint32_t out;           /* jobs that hold a place */
-    struct list turns;      /* turn.rest: AT_TASK */
+    struct task_conf asked; /* likewise, with what is on its way to the store */
+    uint32_t asking;        /* of these */
+    uint32_t out;           /* jobs that hold a place, or are being taken */
+    struct list rests;      /* task_rest.in_policy */
     size_t name_len;
     char name[];
+};
+
+/* The lanes of one queue and task whose turns are AT_TASK: it is there while there are any. */
+struct task_rest {
+    struct list in_policy;
+    struct list in_queue; /* queue.at_task */
+    struct task_policy *policy;
+    struct queue *queue;
+    struct heap lanes; /* lane.at_task: by priority, then as the turns in queue.ready */
 };
 
 struct key {
@@ -58,14 +72,16 @@ enum turn_place { TURN_NOWHERE, TURN_READY, TURN_AT_KEY, TURN_AT_TASK, TURN_AT_R
 struct turn {
     struct heap_node node; /* READY: queue.ready[priority]; AT_RATE: queue.resting */
     enum turn_place place;
-    struct list rest; /* AT_TASK: task_policy.turns */
     struct key *key;
     struct list in_key;
     uint32_t priority;
-    struct list lanes;   /* lane.in_turn */
-    uint64_t queued;     /* jobs that wait in its lanes */
-    struct list in_plan; /* dispatch_plan.c's */
+    uint64_t order;    /* when it was last given a job, or made: between keys with as many out */
+    struct list lanes; /* lane.in_turn */
+    /* dispatch_plan.c's, while it chooses */
+    struct list in_plan;
+    struct list set_aside;
     size_t planned;
+    uint32_t before; /* key.out before the first of these */
 };
 
 struct lane {
@@ -74,6 +90,9 @@ struct lane {
     struct turn *turn;
     struct list in_turn;
     struct task_policy *policy; /* of its task, or NULL */
+    struct task_rest *rest;     /* that it is in, or NULL */
+    struct heap_node at_task;
+    size_t held; /* places of its task that are held while dispatch_plan.c chooses */
     int64_t number;
     uint64_t queued;
     size_t task_len;
@@ -88,7 +107,7 @@ struct lanes {
     struct list kept_keys;
     struct hash policies;
     struct list all_policies;
-    uint64_t order;  /* rises with each turn that was given */
+    uint64_t order;  /* the last turn.order */
     uint64_t now_us; /* monotonic; the dispatch sets it before it calls */
 };
 
@@ -114,26 +133,38 @@ void lanes_key_give(struct lanes *ls, struct key *key, uint32_t count);
 struct task_policy *lanes_policy(const struct lanes *ls, struct span task);
 struct task_policy *lanes_need_policy(struct lanes *ls, struct span task);
 
-/* One job more, or less, of the task holds a place. Whose turns may go now is told by giving
- * `mark` the queue. */
+/* So many jobs more, or less, of the task hold a place. If it had no room before, `mark` is told
+ * every queue that has something resting at it. */
+typedef void (*lanes_mark_cb)(void *owner, struct queue *q);
 void lanes_policy_take(struct task_policy *p, uint32_t count);
-void lanes_policy_give(struct lanes *ls, struct task_policy *p, uint32_t count, void *owner,
-                       void (*mark)(void *owner, struct queue *q));
+void lanes_policy_give(struct task_policy *p, uint32_t count, void *owner, lanes_mark_cb mark);
+
+/* Tells `mark` the same, if the task has room: its limit was set anew. */
+void lanes_policy_wake(const struct task_policy *p, void *owner, lanes_mark_cb mark);
 
 /* How many more jobs of the task, and of the key, may go out; SIZE_MAX is any number. A key without
  * a name has no limits. */
 size_t lanes_policy_room(const struct task_policy *p);
 size_t lanes_key_room(const struct key *key);
 
-/* Moves the turn to another place. */
-void lanes_enter(struct lanes *ls, struct turn *turn, enum turn_place place, uint64_t until_us,
-                 struct task_policy *at);
+/* Moves the turn to another place; `until_us` is for AT_RATE. */
+void lanes_enter(struct turn *turn, enum turn_place place, uint64_t until_us);
+
+/* Of the turns of that priority which rest at tasks that have room now, the one that is the first
+ * in line; NULL if there is none. */
+struct turn *lanes_first_at_task(const struct queue *q, uint32_t priority);
+
+/* Whether a goes before b, both of the same queue and priority. */
+bool lanes_is_before(const struct turn *a, const struct turn *b);
+
+/* Whether something of a priority above `above` waits that may go as far as is known. */
+bool lanes_has_ready(const struct queue *q, uint32_t above);
 
 /* Makes every turn of the queue ready again: something was set anew. */
 void lanes_wake_queue(struct lanes *ls, struct queue *q);
 
 /* Makes the turns ready whose rate has a token by now. */
-void lanes_wake_rested(struct lanes *ls, struct queue *q, uint64_t now_us);
+void lanes_wake_rested(struct queue *q, uint64_t now_us);
 
 static inline struct span lanes_key_name(const struct key *key)
 {

@@ -53,6 +53,7 @@ static struct queue *queue_new(struct span name)
     list_init(&q->jobs);
     list_init(&q->outbox);
     list_init(&q->urgent);
+    list_init(&q->at_task);
     timer_init(&q->tokens, NULL);
     list_init(&q->marked);
     list_init(&q->waiting);

@@ -29,19 +29,21 @@ struct queue {
 
     struct store_counts counts; /* as of the last commit */
     struct queue_conf conf;     /* what people have set */
-    struct queue_conf asked;    /* likewise, of which the commit may be under way */
+    struct queue_conf asked;    /* likewise, with what is on its way to the store */
+    uint32_t asking;            /* of these */
 
     /* lanes.c's: what waits */
     struct heap ready[JM_PRIORITY_MAX + 1]; /* turns that may go, by priority */
     struct heap resting;                    /* turns whose rate has no token, by time */
+    struct list at_task;                    /* task_rest.in_queue: turns whose tasks have no room */
     struct key *unkeyed;                    /* of jobs without a limit_key; NULL before the first */
 
     /* dispatch.c's */
     struct window window;
-    size_t used_bytes; /* of the frames that are out */
-    uint32_t
-        submits_queued; /* on their way to the backlog: they count for "is the backlog empty" */
-    struct list jobs;   /* dispatch_job.in_queue: all that are out */
+    size_t used_bytes;          /* of the frames that are out */
+    uint32_t submits_queued;    /* on their way to the backlog: they count for "is it empty" */
+    uint32_t submits_scheduled; /* on their way to wait for their time */
+    struct list jobs;           /* dispatch_job.in_queue: all that are out */
     struct list outbox; /* dispatch_job.in_batch: committed, and pushed at the end of this turn */
     struct list urgent; /* likewise, to go before all that is in the list already */
     uint32_t unbegun[JM_PRIORITY_MAX + 1]; /* jobs that are out and not known to have begun */
@@ -49,10 +51,12 @@ struct queue {
     struct timer tokens;                   /* when there may be one again */
     struct dispatch *dispatch; /* that the timer marks it at; NULL while nothing is set */
     struct list marked;        /* linked while something may be to do at the end of this turn */
+    uint64_t served;           /* dispatch.served at its last take */
     struct list waiting;       /* dispatch.short_of_room */
     bool is_taking;            /* a STORE_TAKE is under way */
     size_t taking_jobs;        /* that may bring so many */
-    bool is_drawing;           /* paused, and what waits in Redis is being taken back */
+    bool wants_draw;           /* paused, and there may be something in Redis to take back */
+    bool is_drawing;           /* that is being done */
 };
 
 struct queues {

@@ -174,13 +174,15 @@ void store_lanes_commit(struct store_lanes *ls, int64_t now_ms)
 
 void store_lanes_rollback(struct store_lanes *ls)
 {
-    LIST_EACH(node, &ls->touched)
+    LIST_EACH_SAFE(node, &ls->touched)
     {
         struct store_lane *lane = LIST_ENTRY(node, struct store_lane, in_touched);
 
         if (lane->is_stored_by_batch)
             lane->is_stored = lane->is_stored_by_batch = false;
         lane->live_delta = lane->queued_delta = 0;
+        if (!lane->is_stored)
+            store_lanes_remove(ls, lane);
     }
     forget_touched(ls);
 }

@@ -75,13 +75,21 @@ static void sim_arm(struct timers *timers, struct timer *t, uint64_t at_ms)
     list_insert_before(at->next, &t->link);
 }
 
+static struct sim_event *first_event(const struct sim *s)
+{
+    return list_is_empty(&s->events) ? NULL : LIST_ENTRY(s->events.next, struct sim_event, link);
+}
+
+static struct timer *first_timer(const struct sim *s)
+{
+    return list_is_empty(&s->armed) ? NULL : LIST_ENTRY(s->armed.next, struct timer, link);
+}
+
 /* Whatever comes first: an event or a timer of the core. */
 bool sim_step(struct sim *s)
 {
-    struct sim_event *e =
-        list_is_empty(&s->events) ? NULL : LIST_ENTRY(s->events.next, struct sim_event, link);
-    struct timer *t =
-        list_is_empty(&s->armed) ? NULL : LIST_ENTRY(s->armed.next, struct timer, link);
+    struct sim_event *e = first_event(s);
+    struct timer *t = first_timer(s);
 
     if (e == NULL && t == NULL)
         return false;
@@ -239,12 +247,22 @@ void sim_open(struct sim *s, uint64_t seed)
     sim_broker_start(s);
 }
 
+/* Whether something happens before that time. */
+static bool is_before(const struct sim *s, uint64_t end_ns)
+{
+    const struct sim_event *e = first_event(s);
+    const struct timer *t = first_timer(s);
+
+    return (e != NULL && e->at_ns < end_ns) || (t != NULL && t->at_ms * SIM_MS < end_ns);
+}
+
 void sim_run_ms(struct sim *s, uint64_t ms)
 {
     uint64_t end_ns = s->now_ns + ms * SIM_MS;
 
-    while (s->now_ns < end_ns && sim_step(s))
-        continue;
+    while (is_before(s, end_ns))
+        (void)sim_step(s);
+    s->now_ns = end_ns;
 }
 
 static void remove_files(struct sim *s)
