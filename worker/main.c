@@ -69,9 +69,8 @@ static const char *find_fault(const struct host_conf *conf)
     if (strlen(conf->redis) >= SHM_PATH_BYTES)
         return "--redis is longer than 1023 bytes";
     if (strlen(conf->queues) >= SHM_QUEUES_BYTES || !are_queues_valid(conf->queues))
-        return "--queues must be 1 to 64 names of letters, digits, '_', '-', '.' and ':', each "
-               "with "
-               "a weight from 1 to 1000 behind another ':' if you like, separated by commas, in at "
+        return "--queues must be 1 to 64 names of letters, digits, '_', '-', '.' and ':', "
+               "separated by commas, each with ':' and a weight from 1 to 1000 if you like, in at "
                "most 4095 bytes";
     if (strlen(conf->tasks_dir) >= SHM_PATH_BYTES || strlen(conf->file_root) >= SHM_PATH_BYTES)
         return "--tasks-dir and --file-root may have at most 1023 bytes";

@@ -111,6 +111,15 @@ def wait_dead(pid, what):
     harness.wait_for(lambda: not is_alive(pid), f"{what} ({pid}) is dead")
 
 
+def make_gates(directory, count):
+    """Where a program waits (`read -r _ <GATE`) until somebody writes a line. One for each wait: who
+    opens one again before its writer has closed it would read the end of the former line."""
+    gates = [pathlib.Path(directory) / f"gate-{i}" for i in range(count)]
+    for gate in gates:
+        os.mkfifo(gate)
+    return gates
+
+
 def write_task(directory, name, text, mode=0o755):
     path = pathlib.Path(directory) / name
     path.write_text(text)
@@ -376,22 +385,18 @@ class TestPrograms(unittest.TestCase):
             self.assertIsNone(w.run("fail", None, 14)["retry"])  # nothing sticks
 
     def test_a_program_tells_of_its_progress_while_it_runs(self):
-        gate = self.dir / "gate"
-        os.mkfifo(gate)
-        write_task(self.dir, "walk", f"#!/bin/sh\necho progress 1 3 'grüße: 1 of 3' >&3\nread -r _ <{gate}\n"
-                                     f"printf 'progress 2' >&3\nprintf ' 3\\n' >&3\nread -r _ <{gate}\n")
+        first, second = make_gates(self.dir, 2)
+        write_task(self.dir, "walk", f"#!/bin/sh\necho progress 1 3 'grüße: 1 of 3' >&3\nread -r _ <{first}\n"
+                                     f"printf 'progress 2' >&3\nprintf ' 3\\n' >&3\nread -r _ <{second}\n")
         with self.worker() as w:
             w.push(mp.job(1, "walk"))
             held = w.wait_progress(1, lambda held: True)
             self.assertEqual((held["done"], held["total"], held["message"]), (1, 3, "grüße: 1 of 3"))
-            gate.write_text("\n")
+            first.write_text("\n")
             held = w.wait_progress(1, lambda held: held["done"] == 2)
             self.assertEqual((held["total"], held["message"]), (3, ""))
-            gate.write_text("\n")
+            second.write_text("\n")
             self.assertEqual(w.wait_end(1)["kind"], "succeeded")
-            w.push(mp.job(2, "sleep", {"ms": 300}))
-            w.wait_end(2, "running")
-            w.wait_end(2)
 
     def test_lines_that_are_not_understood_are_logged_once_and_do_no_harm(self):
         write_task(self.dir, "noise", "#!/bin/sh\nyes 'hello broker' | head -n 100000 >&3\n"
@@ -743,12 +748,11 @@ class TestWithBroker(unittest.TestCase):
     def test_a_running_jobs_progress_is_shown_and_changes_its_etag(self):
         document = openapi.Document((harness.SOURCE / "schema/openapi.json").read_text("utf-8"))
         with harness.Mill() as mill:
-            gate = mill.dir / "gate"
-            os.mkfifo(gate)
+            gates = make_gates(mill.dir, 2)
             (mill.dir / "tasks").mkdir()
             write_task(mill.dir / "tasks", "walk",
-                       f"#!/bin/sh\ncat >/dev/null\necho progress 1 >&3\nread -r _ <{gate}\n"
-                       f"echo progress 2 3 zwei >&3\nread -r _ <{gate}\n")
+                       f"#!/bin/sh\ncat >/dev/null\necho progress 1 >&3\nread -r _ <{gates[0]}\n"
+                       f"echo progress 2 3 zwei >&3\nread -r _ <{gates[1]}\n")
             mill.start_redis()
             mill.start_broker()
             mill.start_worker("--tasks-dir", mill.dir / "tasks")
@@ -765,11 +769,11 @@ class TestWithBroker(unittest.TestCase):
                 first = get(path, {"done": 1}).headers["ETag"]
                 self.assertEqual(mill.get(path, If_None_Match=first).status, 304)
                 self.assertNotIn("progress", mill.get("/v1/jobs").value["jobs"][0])
-                gate.write_text("\n")
+                gates[0].write_text("\n")
                 later = get(path, {"done": 2, "total": 3, "message": "zwei"})
                 self.assertEqual(later.value["state"], "running")
                 self.assertNotEqual(later.headers["ETag"], first)
-                gate.write_text("\n")
+                gates[1].write_text("\n")
                 answer = mill.get(path + "?wait=30")
                 self.assertEqual(answer.value["state"], "succeeded")
                 self.assertNotIn("progress", answer.value)
