@@ -44,6 +44,10 @@ def read_cases(pattern):
             yield path.name, text
 
 
+def is_cleared(value):
+    return isinstance(value, dict) and value != {} and all(one is None for one in value.values())
+
+
 class Inputs(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -69,6 +73,8 @@ class Inputs(unittest.TestCase):
             if word == "UNIQUE":
                 Inputs.count += 1
                 return f"{Inputs.count:020}"
+            if word == "NEW":
+                return self.mill.submit("a")["id"]
             if word in self.words:
                 return self.words[word]
             repeated, _, times = word.rpartition("*")
@@ -143,6 +149,26 @@ class Inputs(unittest.TestCase):
 
     def test_what_is_at_a_limit_is_taken_and_shown(self):
         self.run_cases("good_submit.txt", self.check_taken)
+
+    def check_changed(self, case, answer):
+        """What was set is shown; what was cleared, or holds nothing any more, is not."""
+        shown = answer.value
+        for name, value in json.loads(case.body).items():
+            if name == "args":
+                self.assertEqual(shown[name], value)
+            elif name == "delay_ms":
+                self.assertEqual(shown["state"], "scheduled" if value > 0 else "queued")
+            elif value is None or is_cleared(value):
+                self.assertNotIn(name, shown)
+            elif name == "defaults":
+                backoff = value.pop("backoff")
+                self.check_shown(shown[name], "backoff", backoff)
+                self.assertEqual({**shown[name], "backoff": None}, {**value, "backoff": None})
+            else:
+                self.check_shown(shown, "due_at" if name == "run_at" else name, value)
+
+    def test_what_is_at_a_limit_is_changed_and_shown(self):
+        self.run_cases("good_change.txt", self.check_changed)
 
     def check_shown(self, shown, name, value):
         """What was asked is shown; of a backoff, which is shown whole, at least that."""

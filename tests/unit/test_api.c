@@ -354,6 +354,152 @@ static void a_known_etag_is_answered_with_304_and_no_body(void **state)
     check(&s, 200, "running");
 }
 
+/* ---- changes ---- */
+
+static void a_change_is_answered_with_the_job_behind_its_commit(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    ask(w, &s, HTTP_PATCH, "/v1/jobs/028T5CY4TQKFF", "Content-Type: application/json",
+        "{\"priority\":9}");
+    check_open(&s);
+    run_ops(w, 0);
+    check(&s, 200, "\"state\":\"queued\"");
+    ask(w, &s, HTTP_POST, "/v1/jobs/028T5CY4TQKFF/retry", NULL, NULL);
+    check_open(&s);
+    run_ops(w, 0);
+    check(&s, 200, "\"state\":\"queued\"");
+}
+
+static void a_change_that_is_refused_says_why(void **state)
+{
+    static const struct {
+        int error;
+        int status;
+        const char *words;
+    } rows[] = {{JM_ENOJOB, 404, "there is no job 028T5CY4TQKFF"},
+                {JM_ERUNNING, 409, "a worker holds it"},
+                {JM_EFULL, 507, "nothing was changed"},
+                {JM_EOVERLOAD, 503, "nothing was changed"}};
+    struct world *w = *state;
+    struct shot s;
+
+    for (size_t i = 0; i < JM_COUNT_OF(rows); i++) {
+        ask(w, &s, HTTP_PATCH, "/v1/jobs/028T5CY4TQKFF", "Content-Type: application/json", "{}");
+        run_ops(w, rows[i].error);
+        check(&s, rows[i].status, rows[i].words);
+        assert_int_equal(s.error, rows[i].error);
+    }
+}
+
+/* Completes one slice of a change of many, all of whose items are changed. */
+static void run_slice(struct world *w, int status)
+{
+    struct store_op *op = LIST_ENTRY(list_pop_front(&w->ops), struct store_op, link);
+    struct store_bulk *bulk = JM_CONTAINER_OF(op, struct store_bulk, op);
+
+    assert_int_equal(op->kind, STORE_BULK);
+    assert_true(op->wants_sync);
+    op->status = status;
+    bulk->ret_changed = bulk->count;
+    op->on_done(op);
+}
+
+static void many_jobs_are_changed_in_slices(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+    size_t slices = 0;
+
+    w->reader.found = JM_BULK_JOBS;
+    ask(w, &s, HTTP_POST, "/v1/jobs/retry?queue=q", NULL, NULL);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    for (; !list_is_empty(&w->ops); slices++) {
+        check_open(&s);
+        run_slice(w, 0);
+    }
+    assert_true(slices > 10);
+    check(&s, 200,
+          "\"matched\":10000,\"changed\":10000,\"dry_run\":false,"
+          "\"next_cursor\":\"028T5CY4TQKFF\"");
+}
+
+static void a_slice_that_fails_ends_it_and_says_how_many_are_kept(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    w->reader.found = 1000;
+    ask(w, &s, HTTP_POST, "/v1/jobs/delete?queue=q", NULL, NULL);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    run_slice(w, 0);
+    run_slice(w, JM_EFULL);
+    check(&s, 507, "256 jobs were changed before");
+    assert_true(list_is_empty(&w->ops));
+}
+
+static void a_dry_run_and_one_that_finds_nothing_store_nothing(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    w->reader.found = 7;
+    ask(w, &s, HTTP_POST, "/v1/jobs/cancel?queue=q&dry_run=true", NULL, NULL);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    check(&s, 200, "\"matched\":7,\"changed\":0,\"dry_run\":true,\"next_cursor\":null");
+    ask(w, &s, HTTP_POST, "/v1/jobs/cancel?state=failed", NULL, NULL);
+    check(&s, 200, "\"matched\":0");
+    w->reader.found = 0;
+    ask(w, &s, HTTP_POST, "/v1/jobs/cancel?queue=q", NULL, NULL);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    check(&s, 200, "\"matched\":0");
+    assert_true(list_is_empty(&w->ops));
+}
+
+static void a_change_of_many_comes_to_its_end_when_the_client_goes_or_the_broker_stops(void **state)
+{
+    struct world *w = *state;
+    struct shot gone;
+    struct shot s;
+
+    w->reader.found = 300;
+    ask(w, &gone, HTTP_POST, "/v1/jobs/cancel?queue=q", NULL, NULL);
+    leave(w, &gone);
+    ask(w, &s, HTTP_POST, "/v1/jobs/cancel?queue=q", NULL, NULL);
+    api_stop(&w->api, w, note_stopped);
+    pass_time(w, 0);
+    assert_false(w->has_stopped);
+    run_ops(w, 0); /* what the core does by itself */
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    while (!list_is_empty(&w->ops))
+        run_slice(w, 0);
+    check(&s, 200, "\"changed\":300");
+    check(&gone, 200, "\"changed\":300");
+}
+
+static void what_is_set_is_in_force_when_it_is_answered(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    ask(w, &s, HTTP_PATCH, "/v1/queues/q", "Content-Type: application/json",
+        "{\"defaults\":{\"priority\":7},\"max_queued\":1}");
+    check_open(&s);
+    run_ops(w, 0);
+    check(&s, 200, "\"max_queued\":1,\"defaults\":{\"priority\":7}");
+    ask(w, &s, HTTP_POST, "/v1/jobs", "Content-Type: application/json",
+        "{\"task\":\"echo\",\"queue\":\"q\"}");
+    assert_int_equal(find_submit(w)->spec.priority, 7);
+    run_ops(w, 0);
+    check(&s, 201, "queued");
+    ask(w, &s, HTTP_POST, "/v1/queues/q/pause", NULL, NULL);
+    run_ops(w, JM_EFULL);
+    check(&s, 507, "nothing was changed");
+    ask(w, &s, HTTP_GET, "/v1/queues/q", NULL, NULL);
+    check(&s, 200, "\"paused\":false");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -377,6 +523,13 @@ int main(void)
         TEST(routes_have_their_classes_and_limits),
         TEST(what_has_no_route_is_refused_behind_its_head),
         TEST(a_known_etag_is_answered_with_304_and_no_body),
+        TEST(a_change_is_answered_with_the_job_behind_its_commit),
+        TEST(a_change_that_is_refused_says_why),
+        TEST(many_jobs_are_changed_in_slices),
+        TEST(a_slice_that_fails_ends_it_and_says_how_many_are_kept),
+        TEST(a_dry_run_and_one_that_finds_nothing_store_nothing),
+        TEST(a_change_of_many_comes_to_its_end_when_the_client_goes_or_the_broker_stops),
+        TEST(what_is_set_is_in_force_when_it_is_answered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
