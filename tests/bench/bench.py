@@ -135,7 +135,7 @@ class Mill:
         return json.loads(text)
 
     def fill(self, jobs, **fields):
-        """Bulk submits of no-ops; `fields` may be lists, of which each job takes the next."""
+        """Bulk submits of no-ops, or as `fields` say; of a list each job takes the next."""
         for first in range(0, jobs, 5000):
             items = [{"task": "noop", "args": {"n": n},
                       **{name: value[n % len(value)] if isinstance(value, list) else value
@@ -271,8 +271,8 @@ def row_bulk(rounds, seconds):
 
 
 def drain(mill, jobs, first, queue="default"):
-    """Jobs a second that end, between `first` and `jobs` of them from now on. The worker starts here,
-    and the time until it runs at full speed is what `first` leaves out."""
+    """Jobs a second that end, and the broker's CPU for each, between `first` and `jobs` of them from now
+    on. The worker starts here, and the time until it runs at full speed is what `first` leaves out."""
     def ended():
         return mill.call("GET", f"/v1/queues/{queue}")["jobs"]["succeeded"]
     before = ended()
@@ -281,17 +281,19 @@ def drain(mill, jobs, first, queue="default"):
     while not marks or marks[-1][1] < jobs:
         count = ended() - before
         if count >= first:
-            marks.append((time.monotonic(), count))
+            marks.append((time.monotonic(), count, cpu_s(mill.parts["broker"])))
         time.sleep(0.005)
     mill.end(worker)
-    (begin, low), (end, high) = marks[0], marks[-1]
-    return (high - low) / (end - begin)
+    (begin, low, before_s), (end, high, after_s) = marks[0], marks[-1]
+    return (high - low) / (end - begin), (after_s - before_s) * 1e6 / (high - low)
 
 
-def show_rates(name, rates):
-    middle = statistics.median(rates)
-    print(f"  {name:34} {middle:>10,.0f} /s  ({min(rates):,.0f} to {max(rates):,.0f})")
-    return middle
+def show_drains(name, drains):
+    rates = [rate for rate, _ in drains]
+    cpu = statistics.median(cpu for _, cpu in drains)
+    print(f"  {name:34} {statistics.median(rates):>10,.0f} /s  ({min(rates):,.0f} to {max(rates):,.0f})  "
+          f"broker {cpu:.1f} µs CPU each")
+    return statistics.median(rates), cpu
 
 
 def row_deep(rounds, seconds):
@@ -319,12 +321,13 @@ beside it, against a small backlog and none"""
     memory = pss_kb(deep.parts["broker"][0]) / 1024
     for mill in rates:
         mill.stop()
-    ratio = show_rates(f"drain, {waiting:,} waiting", rates[deep]) / \
-        show_rates(f"drain, {run:,} waiting", rates[small])
-    print(f"  ratio {ratio:.2f} (target ≥ 0.75); the broker then has {memory:.0f} MB")
-    ratio = show(f"another queue beside {waiting:,}", ends[deep])["rate"] / \
-        show("the same alone", ends[small])["rate"]
-    print(f"  ratio {ratio:.2f} (target ≥ 0.9)")
+    rate, cpu = (of_deep / of_small for of_deep, of_small in zip(
+        show_drains(f"drain, {waiting:,} waiting", rates[deep]),
+        show_drains(f"drain, {run:,} waiting", rates[small])))
+    print(f"  ratio {rate:.2f} (target ≥ 0.75), broker CPU {cpu:.2f}; the broker then has {memory:.0f} MB")
+    beside, alone = show(f"another queue beside {waiting:,}", ends[deep]), show("alone", ends[small])
+    print(f"  ratio {beside['rate'] / alone['rate']:.2f} (target ≥ 0.9), broker CPU "
+          f"{beside['cpu_us broker'] / alone['cpu_us broker']:.2f}")
 
 
 def row_history(rounds, seconds):
@@ -342,8 +345,9 @@ def row_history(rounds, seconds):
     for mill in mills.values():
         mill.stop()
     for what, figures in (("submit", submits), ("end to end", ends)):
-        empty, full = [show(f"{what}, {name}", found)["rate"] for name, found in figures.items()]
-        print(f"  ratio {full / empty:.2f} (target ≥ 0.9)")
+        empty, full = [show(f"{what}, {name}", found) for name, found in figures.items()]
+        print(f"  ratio {full['rate'] / empty['rate']:.2f} (target ≥ 0.9), broker CPU "
+              f"{full['cpu_us broker'] / empty['cpu_us broker']:.2f}")
 
 
 FILTERS = (
@@ -381,6 +385,66 @@ def row_find(rounds, _seconds):
               f"{p99:>8.2f} {times[-1]:>8.2f}")
     mill.stop()
     print(f"  target: ≤ 50 ms a page; the worst p99 is {worst:.1f}")
+
+
+def row_limits(rounds, seconds):
+    """submit and drain of a queue without limits, with limits that are set high, with keys, and with \
+both"""
+    high = {"concurrency": 1000000, "rate": {"limit": 1000000, "period_ms": 1000},
+            "max_queued": 1000000000}
+    high_keys = {**high, "key_concurrency": 1000000, "key_rate": {"limit": 1000000, "period_ms": 1000}}
+    keys = {"limit_key": [f"customer {n}" for n in range(100)]}
+    variants = {"no limits": ({}, {}), "limits set high": (high, {}), "100 keys": ({}, keys),
+                "100 keys, all limits": (high_keys, keys)}
+    submits, drains = ({name: [] for name in variants} for _ in range(2))
+    for _ in range(rounds):
+        for name, (conf, fields) in variants.items():
+            mill = Mill()
+            if conf:
+                mill.call("PATCH", "/v1/queues/default", conf)
+            body = NOOP.replace("{", '{"limit_key":"customer",', 1) if fields else NOOP
+            submits[name].append(load(mill, seconds, method="POST", path="/v1/jobs", body=body, expect=201))
+            mill.fill(50000, **fields)
+            drains[name].append(drain(mill, 45000, 10000))
+            mill.stop()
+    stored = {name: show(f"submit, {name}", found) for name, found in submits.items()}
+    drained = {name: show_drains(f"drain, {name}", found) for name, found in drains.items()}
+    for name in list(variants)[1:]:
+        rate, cpu = (stored[name][key] / stored["no limits"][key] for key in ("rate", "cpu_us broker"))
+        out, out_cpu = (drained[name][i] / drained["no limits"][i] for i in range(2))
+        print(f"  ratio to no limits, {name}: submit {rate:.2f} (broker CPU {cpu:.2f}), drain {out:.2f} "
+              f"(broker CPU {out_cpu:.2f})")
+
+
+def urgent_times(mill, trials, backlog=0, **fields):
+    """ms from the submit of an urgent no-op to its result, each with that many others waiting."""
+    times = []
+    for _ in range(trials):
+        waiting = mill.call("GET", "/v1/queues/default")["jobs"]["queued"]
+        if waiting < backlog:
+            mill.fill(3 * backlog - waiting, **fields)
+        begin = time.perf_counter()
+        job = mill.call("POST", "/v1/jobs?wait=30", {"task": "noop", "priority": 9})
+        times.append((time.perf_counter() - begin) * 1000)
+        assert job["state"] == "succeeded", job
+    return sorted(times)
+
+
+def row_urgent(rounds, _seconds):
+    """a job of priority 9, submit to result, at full load with a deep backlog, against an idle mill"""
+    trials = 20 * rounds
+    mill = Mill(2)
+    found = {"idle": urgent_times(mill, trials),
+             "behind jobs of 10 ms, 5,000 and more": urgent_times(mill, trials, 5000, task="sleep",
+                                                                  args={"ms": 10})}
+    mill.stop()
+    mill = Mill(2)
+    found["behind no-ops, 100,000 and more"] = urgent_times(mill, trials, 100000)
+    mill.stop()
+    for name, times in found.items():
+        print(f"  {name:36} p50 {statistics.median(times):8.2f}  p99 {times[len(times) * 99 // 100]:8.2f}"
+              f"  most {times[-1]:8.2f} ms")
+    print("  the design: it overtakes all but about 100 ms of work")
 
 
 OPTIONS = argparse.Namespace()
