@@ -244,6 +244,22 @@ static void a_changed_time_moves_a_job_between_scheduled_and_queued(void **state
     fixture_check_counts(f);
 }
 
+/* As if it had not been lost: nobody has been told of another end. */
+static void a_success_that_was_given_up_counts_also_if_the_job_was_put_off(void **state)
+{
+    struct fixture *f = *state;
+    struct store_change op = {.id = 1, .what = CHANGE_DUE, .now_ms = f->now_ms};
+
+    op.due_ms = f->now_ms + 1000;
+    fixture_submit(f, 1, "q", JOB_DISPATCHED);
+    assert_int_equal(fixture_lose(f, 1, 1, false), STORE_APPLIED);
+    assert_int_equal(fixture_run(f, &op.op, STORE_CHANGE), 0);
+    assert_int_equal(fixture_get(f, 1).state, JOB_SCHEDULED);
+    assert_int_equal(fixture_happen(f, WIRE_SUCCEEDED, 1, 1), STORE_APPLIED);
+    assert_int_equal(fixture_get(f, 1).state, JOB_SUCCEEDED);
+    fixture_check_counts(f);
+}
+
 static void a_changed_priority_is_the_one_by_which_it_is_taken(void **state)
 {
     struct fixture *f = *state;
@@ -446,6 +462,7 @@ int main(void)
         LIFE_TEST(a_retry_drops_an_expiry_that_has_passed_and_keeps_another),
         LIFE_TEST(a_waiting_job_is_changed_in_what_is_named_and_nothing_else),
         LIFE_TEST(a_changed_time_moves_a_job_between_scheduled_and_queued),
+        LIFE_TEST(a_success_that_was_given_up_counts_also_if_the_job_was_put_off),
         LIFE_TEST(a_changed_priority_is_the_one_by_which_it_is_taken),
         LIFE_TEST(a_job_that_is_out_or_over_is_not_changed),
         LIFE_TEST(what_has_not_begun_by_its_time_expires),

@@ -7,6 +7,7 @@
 #include "tests/unit/store_fixture.h"
 
 #include "broker/backoff.h"
+#include "broker/job_options.h"
 
 enum { MODEL_JOBS = 12, MODEL_STEPS = 6000, MODEL_ATTEMPTS = MODEL_STEPS + 2 };
 
@@ -18,9 +19,21 @@ struct model_job {
     uint32_t failures;
     uint32_t crashes;
     uint32_t deaths;
+    uint32_t max_attempts;
     int64_t due_ms;
+    int64_t expires_ms; /* 0: never */
+    uint64_t retain_ms; /* 0: longer than the test lasts */
+    int64_t ended_ms;
     uint32_t ended_by; /* the attempt that ended it */
     uint8_t fates[MODEL_ATTEMPTS];
+};
+
+enum { MODEL_PLACES = 2 };
+
+/* Of unique jobs: who took it last. */
+struct model_place {
+    uint64_t id;
+    enum unique_while how;
 };
 
 struct model {
@@ -29,9 +42,15 @@ struct model {
     uint64_t next_id;
     uint64_t ids[MODEL_JOBS];
     struct model_job jobs[MODEL_JOBS];
+    struct model_place places[MODEL_PLACES];
     size_t applied;
     size_t dropped;
     size_t superseded;
+    size_t retried;
+    size_t expired;
+    size_t purged;
+    size_t replaced;
+    size_t conflicts;
 };
 
 /* splitmix64 */
@@ -63,10 +82,11 @@ static void model_next(struct model_job *job, enum fate fate, enum job_state sta
     job->state = state;
 }
 
-static void model_end(struct model_job *job, enum job_state state, uint32_t by)
+static void model_end(struct model *m, struct model_job *job, enum job_state state, uint32_t by)
 {
     job->state = state;
     job->ended_by = by;
+    job->ended_ms = m->f->now_ms;
 }
 
 static void model_wait(struct model *m, size_t i, uint32_t nth)
@@ -88,26 +108,27 @@ static bool was_only_lost(const struct model_job *job, uint32_t attempt)
     return true;
 }
 
-static enum store_outcome model_success(struct model_job *job, uint32_t attempt)
+static enum store_outcome model_success(struct model *m, struct model_job *job, uint32_t attempt)
 {
-    bool counts =
-        attempt == job->attempt ? job->state != JOB_SCHEDULED : was_only_lost(job, attempt);
-
-    if (!counts)
+    if (attempt != job->attempt && !was_only_lost(job, attempt))
         return STORE_LATE;
-    model_end(job, JOB_SUCCEEDED, attempt);
+    model_end(m, job, JOB_SUCCEEDED, attempt);
     return STORE_APPLIED;
 }
 
-static void model_failure(struct model *m, size_t i, bool is_hopeless)
+static void model_failure(struct model *m, size_t i, const struct wire_event *event)
 {
     struct model_job *job = &m->jobs[i];
 
     job->failures++;
-    if (is_hopeless || job->failures == JM_MAX_ATTEMPTS_DEFAULT)
-        model_end(job, JOB_FAILED, job->attempt);
-    else
-        model_wait(m, i, job->failures);
+    if (event->code.len > 0 || event->retry == WIRE_RETRY_NEVER ||
+        job->failures >= job->max_attempts) {
+        model_end(m, job, JOB_FAILED, job->attempt);
+        return;
+    }
+    model_wait(m, i, job->failures);
+    if (event->retry == WIRE_RETRY_AFTER)
+        job->due_ms = m->f->now_ms + (int64_t)event->retry_after_ms;
 }
 
 static void model_crash(struct model *m, size_t i)
@@ -116,18 +137,18 @@ static void model_crash(struct model *m, size_t i)
 
     job->crashes++;
     if (job->crashes == 3)
-        model_end(job, JOB_FAILED, job->attempt);
+        model_end(m, job, JOB_FAILED, job->attempt);
     else if (job->crashes == 2)
         model_wait(m, i, 1);
     else
         model_next(job, OTHERWISE, JOB_QUEUED);
 }
 
-static void model_loss(struct model_job *job, bool has_begun)
+static void model_loss(struct model *m, struct model_job *job, bool has_begun)
 {
     job->deaths += has_begun;
     if (job->deaths == 5)
-        model_end(job, JOB_FAILED, job->attempt);
+        model_end(m, job, JOB_FAILED, job->attempt);
     else
         model_next(job, LOST, JOB_QUEUED);
 }
@@ -142,11 +163,11 @@ static enum store_outcome model_event(struct model *m, size_t i, const struct st
     if (!is_live(job))
         return STORE_LATE;
     if (event->source == STORE_FROM_WORKER && event->event.kind == WIRE_SUCCEEDED)
-        return model_success(job, attempt);
+        return model_success(m, job, attempt);
     if (attempt != job->attempt || !is_out(job))
         return STORE_LATE;
     if (event->source == STORE_LOST) {
-        model_loss(job, event->event.has_begun);
+        model_loss(m, job, event->event.has_begun);
     } else if (event->event.kind == WIRE_RUNNING) {
         if (job->state == JOB_RUNNING)
             return STORE_LATE;
@@ -154,7 +175,7 @@ static enum store_outcome model_event(struct model *m, size_t i, const struct st
     } else if (event->event.kind == WIRE_CRASHED) {
         model_crash(m, i);
     } else if (event->event.kind == WIRE_FAILED || event->event.kind == WIRE_TIMED_OUT) {
-        model_failure(m, i, event->event.code.len > 0);
+        model_failure(m, i, &event->event);
     } else {
         model_next(job, OTHERWISE, JOB_QUEUED);
     }
@@ -178,6 +199,9 @@ static void compare(struct model *m, size_t i)
     assert_int_equal(view.crashes, job->crashes);
     assert_int_equal(view.deaths, job->deaths);
     assert_int_equal(view.due_ms, job->due_ms);
+    assert_int_equal(view.spec.max_attempts, job->max_attempts);
+    assert_int_equal(view.spec.expires_at_ms, job->expires_ms);
+    assert_int_equal(view.finished_at_ms, is_live(job) ? 0 : job->ended_ms);
 }
 
 /* ---- steps ---- */
@@ -197,8 +221,12 @@ static struct store_event random_event(struct model *m, size_t i)
         return fixture_loss_of(m->ids[i], attempt, draw(m, 4) == 0);
     kind = 1 + draw(m, WIRE_HANDED_BACK);
     event = fixture_event_of((enum wire_event_kind)kind, m->ids[i], attempt);
-    if (kind == WIRE_FAILED && draw(m, 4) == 0)
+    if (kind == WIRE_FAILED && draw(m, 8) == 0)
         event.event.code = span_of_str("bad_args");
+    if (kind == WIRE_FAILED)
+        event.event.retry = (enum wire_retry)draw(m, 3);
+    if (event.event.retry == WIRE_RETRY_AFTER)
+        event.event.retry_after_ms = draw(m, 5000);
     return event;
 }
 
@@ -224,20 +252,102 @@ static void step_event(struct model *m, size_t i)
         assert_int_equal(event.ret_due_ms, job->due_ms);
 }
 
-static void step_submit(struct model *m, size_t i)
+/* ---- submits ---- */
+
+static struct model_job *find_job(struct model *m, uint64_t id)
+{
+    for (size_t i = 0; i < MODEL_JOBS; i++)
+        if (m->ids[i] == id && m->jobs[i].state != JOB_NONE)
+            return &m->jobs[i];
+    return NULL;
+}
+
+static bool holds(const struct model_place *place, const struct model_job *holder)
+{
+    if (holder == NULL || !is_live(holder))
+        return false;
+    return place->how == UNIQUE_UNFINISHED || holder->state != JOB_RUNNING;
+}
+
+static void fill_job(struct model *m, struct model_job *job, struct store_submit *op)
 {
     static const enum job_state states[] = {JOB_SCHEDULED, JOB_QUEUED, JOB_DISPATCHED};
-    struct model_job *job = &m->jobs[i];
 
-    if (is_live(job))
-        return;
-    m->ids[i] = m->next_id++;
     memset(job, 0, sizeof(*job));
-    job->state = states[draw(m, JM_COUNT_OF(states))];
+    job->state = op->state = states[draw(m, JM_COUNT_OF(states))];
     job->attempt = 1;
-    job->due_ms = 1700000000000;
-    fixture_submit(m->f, m->ids[i], i % 2 == 0 ? "even" : "odd", job->state);
+    job->max_attempts = op->spec.max_attempts = 1 + (uint32_t)draw(m, 5);
+    job->due_ms = op->due_ms;
+    if (draw(m, 3) == 0)
+        job->expires_ms = op->spec.expires_at_ms = m->f->now_ms + 1 + (int64_t)draw(m, 20000);
+    if (draw(m, 2) == 0)
+        job->retain_ms = op->spec.retain_ms = 1 + draw(m, 10000);
 }
+
+static void run_submit(struct model *m, struct store_submit *op, int expected)
+{
+    struct job_options options = {.expires_at_ms = op->spec.expires_at_ms,
+                                  .retain_ms = op->spec.retain_ms};
+    struct buf record;
+
+    buf_init(&record, JOB_OPTIONS_BYTES);
+    job_options_encode(&record, &options);
+    op->spec.options = buf_span(&record);
+    assert_int_equal(fixture_run(m->f, &op->op, STORE_SUBMIT), expected);
+    buf_done(&record);
+}
+
+/* One that wants a place; returns whether it is there now. */
+static bool submit_unique(struct model *m, struct store_submit *op)
+{
+    size_t which = draw(m, MODEL_PLACES);
+    struct model_place *place = &m->places[which];
+    struct model_job *holder = find_job(m, place->id);
+    bool is_held = holds(place, holder), is_replaced;
+
+    op->unique.how = draw(m, 2) == 0 ? UNIQUE_QUEUED : UNIQUE_UNFINISHED;
+    op->unique.on_conflict = (enum unique_conflict)draw(m, 3);
+    op->unique.digest[0] = (uint8_t)which;
+    is_replaced =
+        is_held && op->unique.on_conflict == UNIQUE_REPLACE && holder->state != JOB_RUNNING;
+    if (is_held && !is_replaced) {
+        bool is_existing = op->unique.on_conflict == UNIQUE_EXISTING;
+
+        run_submit(m, op, is_existing ? 0 : JM_EUNIQUE);
+        assert_int_equal(op->ret_is_existing, is_existing);
+        assert_int_equal(op->ret_existing_id, place->id);
+        assert_int_equal(op->ret_existing_state, holder->state);
+        m->conflicts++;
+        return false;
+    }
+    run_submit(m, op, 0);
+    assert_int_equal(op->ret_replaced_id, is_replaced ? place->id : 0);
+    if (is_replaced)
+        model_end(m, holder, JOB_CANCELLED, holder->attempt);
+    m->replaced += is_replaced;
+    *place = (struct model_place){.id = op->id, .how = op->unique.how};
+    return true;
+}
+
+static void step_submit(struct model *m, size_t i)
+{
+    struct store_submit op = fixture_submit_of(m->next_id, i % 2 == 0 ? "even" : "odd", JOB_QUEUED);
+    static struct model_job fresh;
+
+    if (is_live(&m->jobs[i]))
+        return;
+    fill_job(m, &fresh, &op);
+    if (draw(m, 3) == 0) {
+        if (!submit_unique(m, &op))
+            return;
+    } else {
+        run_submit(m, &op, 0);
+    }
+    m->jobs[i] = fresh;
+    m->ids[i] = m->next_id++;
+}
+
+/* ---- other steps ---- */
 
 /* The job that is next by due time and id (all have the same priority). */
 static void step_take(struct model *m, size_t parity)
@@ -295,7 +405,7 @@ static void step_cancel(struct model *m, size_t i)
 
     assert_int_equal(fixture_run(m->f, &op.op, STORE_CANCEL), expected);
     if (is_live(job))
-        model_end(job, JOB_CANCELLED, job->attempt);
+        model_end(m, job, JOB_CANCELLED, job->attempt);
     assert_int_equal(op.ret_state, job->state);
 }
 
@@ -310,29 +420,181 @@ static void step_delete(struct model *m, size_t i)
         job->state = JOB_NONE;
 }
 
+static void step_expire(struct model *m)
+{
+    uint64_t ids[MODEL_JOBS], out[MODEL_JOBS];
+    struct store_expire op = {.now_ms = m->f->now_ms += (int64_t)draw(m, 3000),
+                              .max_jobs = MODEL_JOBS,
+                              .ret_ids = ids,
+                              .ret_out_ids = out};
+    size_t ended = 0, is_out_count = 0;
+
+    for (size_t i = 0; i < MODEL_JOBS; i++) {
+        struct model_job *job = &m->jobs[i];
+
+        if (job->expires_ms == 0 || job->expires_ms > op.now_ms)
+            continue;
+        is_out_count += job->state == JOB_DISPATCHED;
+        if (job->state != JOB_SCHEDULED && job->state != JOB_QUEUED)
+            continue;
+        model_end(m, job, JOB_EXPIRED, job->attempt);
+        ended++;
+    }
+    assert_int_equal(fixture_run(m->f, &op.op, STORE_EXPIRE), 0);
+    assert_int_equal(op.ret_count, ended);
+    assert_int_equal(op.ret_out_count, is_out_count);
+    m->expired += ended;
+}
+
+/* Whatever was lost before the end counts no more: the new attempt stands alone. */
+static void model_retry(struct model *m, struct model_job *job)
+{
+    job->fates[job->attempt++] = OTHERWISE;
+    job->state = JOB_QUEUED;
+    job->failures = job->crashes = job->deaths = 0;
+    job->due_ms = m->f->now_ms;
+    if (job->expires_ms <= m->f->now_ms)
+        job->expires_ms = 0;
+    m->retried++;
+}
+
+static void step_retry(struct model *m, size_t i)
+{
+    struct model_job *job = &m->jobs[i];
+    struct store_retry op = {.id = m->ids[i]};
+    enum job_state was = job->state;
+    int expected = is_live(job) ? JM_ENOTFINISHED : was == JOB_NONE ? JM_ENOJOB : 0;
+
+    assert_int_equal(fixture_run(m->f, &op.op, STORE_RETRY), expected);
+    if (expected != 0)
+        return;
+    model_retry(m, job);
+    assert_int_equal(op.ret_was, was);
+    assert_int_equal(op.ret_attempt, job->attempt);
+}
+
+static void model_change(struct model_job *job, const struct store_change *op)
+{
+    if (op->what & CHANGE_MAX_ATTEMPTS)
+        job->max_attempts = op->spec.max_attempts;
+    if (op->what & CHANGE_EXPIRES)
+        job->expires_ms = op->spec.expires_at_ms;
+    if (!(op->what & CHANGE_DUE))
+        return;
+    if (op->due_ms > op->now_ms)
+        job->due_ms = op->due_ms;
+    else if (job->state == JOB_SCHEDULED)
+        job->due_ms = op->now_ms;
+    job->state = op->due_ms > op->now_ms ? JOB_SCHEDULED : JOB_QUEUED;
+}
+
+static void step_change(struct model *m, size_t i)
+{
+    static const unsigned whats[] = {CHANGE_DUE, CHANGE_MAX_ATTEMPTS, CHANGE_EXPIRES};
+    struct model_job *job = &m->jobs[i];
+    struct store_change op = {.id = m->ids[i], .now_ms = m->f->now_ms};
+    bool fits = job->state == JOB_SCHEDULED || job->state == JOB_QUEUED;
+    int expected = fits                     ? 0
+                   : is_live(job)           ? JM_ERUNNING
+                   : job->state == JOB_NONE ? JM_ENOJOB
+                                            : JM_EFINISHED;
+
+    for (size_t w = 0; w < JM_COUNT_OF(whats); w++)
+        op.what |= draw(m, 2) == 0 ? whats[w] : 0;
+    op.due_ms = op.now_ms + (int64_t)draw(m, 10000) - 5000;
+    op.spec.max_attempts = 1 + (uint32_t)draw(m, 5);
+    op.spec.expires_at_ms = draw(m, 2) == 0 ? 0 : op.now_ms + 1 + (int64_t)draw(m, 60000);
+    assert_int_equal(fixture_run(m->f, &op.op, STORE_CHANGE), expected);
+    if (fits)
+        model_change(job, &op);
+    assert_int_equal(op.ret_state, job->state);
+}
+
+static bool model_bulk(struct model *m, struct model_job *job, enum store_bulk_verb verb)
+{
+    bool fits = job->state != JOB_NONE && (verb == BULK_CANCEL) == is_live(job);
+
+    if (fits && verb == BULK_CANCEL)
+        model_end(m, job, JOB_CANCELLED, job->attempt);
+    if (fits && verb == BULK_RETRY)
+        model_retry(m, job);
+    if (fits && verb == BULK_DELETE)
+        job->state = JOB_NONE;
+    return fits;
+}
+
+static void step_bulk(struct model *m, size_t i)
+{
+    struct store_bulk_item items[3];
+    struct store_bulk op = {
+        .verb = (enum store_bulk_verb)draw(m, 3), .items = items, .count = JM_COUNT_OF(items)};
+    size_t changed = 0;
+
+    for (size_t n = 0; n < op.count; n++)
+        items[n].id = m->ids[(i + n) % MODEL_JOBS];
+    assert_int_equal(fixture_run(m->f, &op.op, STORE_BULK), 0);
+    for (size_t n = 0; n < op.count; n++) {
+        bool fits = model_bulk(m, &m->jobs[(i + n) % MODEL_JOBS], op.verb);
+
+        assert_int_equal(items[n].ret_is_changed, fits);
+        changed += fits;
+    }
+    assert_int_equal(op.ret_changed, changed);
+}
+
+static void step_purge(struct model *m)
+{
+    struct store_purge op = {.now_ms = m->f->now_ms, .max_rows = 1000};
+
+    for (size_t i = 0; i < MODEL_JOBS; i++) {
+        struct model_job *job = &m->jobs[i];
+
+        if (job->state == JOB_NONE || is_live(job) || job->retain_ms == 0 ||
+            job->ended_ms + (int64_t)job->retain_ms > op.now_ms)
+            continue;
+        job->state = JOB_NONE;
+        m->purged++;
+    }
+    assert_int_equal(fixture_run(m->f, &op.op, STORE_PURGE), 0);
+}
+
+static void step_restart(struct model *m)
+{
+    fixture_close(m->f);
+    fixture_open(m->f);
+}
+
 static void step(struct model *m)
 {
     size_t i = draw(m, MODEL_JOBS);
-    uint64_t what = draw(m, 100);
+    uint64_t what = draw(m, 1000);
 
-    if (what < 55)
+    if (what < 460)
         step_event(m, i);
-    else if (what < 65)
+    else if (what < 570)
         step_submit(m, i);
-    else if (what < 85)
+    else if (what < 730)
         step_take(m, i % 2);
-    else if (what < 92)
+    else if (what < 800)
         step_due(m);
-    else if (what < 96)
+    else if (what < 840)
         step_put_back(m, i);
-    else if (what < 98)
+    else if (what < 855)
         step_cancel(m, i);
-    else if (what < 99)
+    else if (what < 865)
         step_delete(m, i);
-    else {
-        fixture_close(m->f);
-        fixture_open(m->f);
-    }
+    else if (what < 920)
+        step_expire(m);
+    else if (what < 945)
+        step_retry(m, i);
+    else if (what < 970)
+        step_change(m, i);
+    else if (what < 975)
+        step_bulk(m, i);
+    else if (what < 995)
+        step_purge(m);
+    else
+        step_restart(m);
     compare(m, i);
 }
 
@@ -360,10 +622,14 @@ static void store_and_model_agree(void **state)
         uint64_t first = seed != NULL ? strtoull(seed, NULL, 10) : n;
 
         run_seed(f, first, 1000, &m);
-        print_message("applied %zu, dropped %zu, superseded %zu\n", m.applied, m.dropped,
-                      m.superseded);
+        print_message("applied %zu, dropped %zu, superseded %zu, retried %zu, expired %zu, purged"
+                      " %zu, replaced %zu, conflicts %zu\n",
+                      m.applied, m.dropped, m.superseded, m.retried, m.expired, m.purged,
+                      m.replaced, m.conflicts);
         /* It went somewhere: all sorts of things happened. */
         assert_true(m.applied > 500 && m.dropped > 500 && m.superseded > 5);
+        assert_true(m.retried > 20 && m.expired > 20 && m.purged > 20);
+        assert_true(m.replaced > 5 && m.conflicts > 20);
         assert_int_equal(fixture_teardown(state) + fixture_setup(state), 0);
     }
 }
