@@ -37,7 +37,7 @@ struct queue_conf {
     struct conf_rate key_rate; /* of each limit_key in it */
     uint32_t concurrency;      /* jobs of the queue that are out at once */
     uint32_t key_concurrency;  /* likewise of each limit_key in it */
-    uint64_t max_queued;       /* jobs that wait; more are refused */
+    uint64_t max_queued;       /* jobs that have not begun; more are refused */
     struct conf_defaults defaults;
     uint64_t retain_ms;        /* how long an end is kept */
     uint64_t retain_failed_ms; /* likewise that of a failed job */

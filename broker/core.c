@@ -233,14 +233,16 @@ static void place(struct core *c, struct core_submit *s)
         s->queue->submits_scheduled++;
 }
 
-/* As of the last commit, with what is on its way. */
+/* What has not begun, as of the last commit, with what is on its way. Whatever is out and not known
+ * to run counts as waiting. */
 bool core_is_queue_full(const struct queue *q)
 {
     const int64_t *by_state = q->counts.by_state;
+    uint64_t running = (uint64_t)by_state[JOB_RUNNING], out = q->window.used;
+    uint64_t waiting = (uint64_t)(by_state[JOB_SCHEDULED] + by_state[JOB_QUEUED]);
 
-    return q->conf.max_queued > 0 && (uint64_t)(by_state[JOB_SCHEDULED] + by_state[JOB_QUEUED]) +
-                                             q->submits_queued + q->submits_scheduled >=
-                                         q->conf.max_queued;
+    waiting += q->submits_queued + q->submits_scheduled + (out > running ? out - running : 0);
+    return q->conf.max_queued > 0 && waiting >= q->conf.max_queued;
 }
 
 int core_submit(struct core *c, struct core_submit *s)

@@ -50,7 +50,8 @@
     X(SQL_LIVE_LANES, "SELECT lane, state FROM live")                                             \
     X(SQL_RATE_PUT, "INSERT OR REPLACE INTO rates (queue, limit_key, full_at_us)"                 \
                     " VALUES (?,?,?)")                                                            \
-    X(SQL_RATES_CLEAN, "DELETE FROM rates WHERE full_at_us < ?")                                  \
+    X(SQL_RATES_CLEAN, "DELETE FROM rates WHERE (queue, limit_key) IN"                            \
+                       " (SELECT queue, limit_key FROM rates WHERE full_at_us < ? LIMIT ?)")      \
     X(SQL_JOB_GET, "SELECT queue, task, timeout_ms, grace_ms, args FROM jobs WHERE id = ?")       \
     X(SQL_JOB_OPTIONS, "SELECT options FROM jobs WHERE id = ?")                                   \
     X(SQL_JOB_DELETE, "DELETE FROM jobs WHERE id = ?")                                            \
@@ -204,9 +205,11 @@ int store_lane_need(struct store *s, struct span queue, struct span task, uint32
 void store_lane_move(struct store *s, struct store_lane *lane, enum job_state from,
                      enum job_state to);
 
-/* Removes the rows of up to `max_rows` lanes that have had no job for a minute. */
-int store_lanes_clean(struct store *s, int64_t now_ms, size_t max_rows,
-                      size_t *ret_rows) JM_MUST_CHECK;
+/* Removes the rows of up to `max_rows` lanes that have had no job for a minute; when there may be
+ * more of them, or -1. Likewise of rates. */
+int store_lanes_clean(struct store *s, int64_t now_ms, size_t max_rows, size_t *ret_rows,
+                      int64_t *ret_next_ms) JM_MUST_CHECK;
+int store_rates_clean(struct store *s, int64_t now_ms, size_t max_rows) JM_MUST_CHECK;
 
 /* The row of a live job, if it is one. */
 int store_live_get(struct store *s, uint64_t id, struct store_live *ret_live,

@@ -9,6 +9,7 @@ void store_lanes_init(struct store_lanes *ls)
     *ls = (struct store_lanes){.next_number = 1};
     list_init(&ls->all);
     list_init(&ls->touched);
+    list_init(&ls->idle);
 }
 
 void store_lanes_done(struct store_lanes *ls)
@@ -58,6 +59,7 @@ static struct store_lane *lane_new(struct store_queue *queue, struct span task, 
     if (key.len > 0)
         memcpy(lane->texts + task.len, key.data, key.len);
     list_init(&lane->in_touched);
+    list_init(&lane->in_idle);
     return lane;
 }
 
@@ -127,6 +129,7 @@ void store_lanes_remove(struct store_lanes *ls, struct store_lane *lane)
     hash_remove(&ls->by_number, &lane->by_number);
     list_remove(&lane->in_all);
     list_remove(&lane->in_touched);
+    list_remove(&lane->in_idle);
     free(lane);
 }
 
@@ -155,6 +158,15 @@ void store_lanes_begin(struct store_lanes *ls)
     forget_touched(ls);
 }
 
+static void note_idle(struct store_lanes *ls, struct store_lane *lane, int64_t now_ms)
+{
+    list_remove(&lane->in_idle);
+    if (lane->live > 0)
+        return;
+    lane->idle_since_ms = now_ms;
+    list_push_back(&ls->idle, &lane->in_idle);
+}
+
 /* What the dispatch needs to hear of stays in the list: lanes whose backlog changed. */
 void store_lanes_commit(struct store_lanes *ls, int64_t now_ms)
 {
@@ -165,7 +177,7 @@ void store_lanes_commit(struct store_lanes *ls, int64_t now_ms)
         lane->live += lane->live_delta;
         lane->queued += lane->queued_delta;
         lane->is_stored_by_batch = false;
-        lane->idle_since_ms = lane->live == 0 ? now_ms : 0;
+        note_idle(ls, lane, now_ms);
         if (lane->queued_delta == 0)
             list_remove(&lane->in_touched);
         lane->live_delta = lane->queued_delta = 0;

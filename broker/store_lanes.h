@@ -16,6 +16,7 @@ struct store_lane {
     struct hash_node by_number;
     struct list in_all;
     struct list in_touched; /* while the present or last batch changed it */
+    struct list in_idle;    /* while it has no jobs; the longest idle first */
     int64_t number;
     struct store_queue *queue;
     uint32_t priority;
@@ -25,7 +26,7 @@ struct store_lane {
     int64_t live_delta; /* of the batch that runs */
     int64_t queued;     /* of them in the backlog */
     int64_t queued_delta;
-    int64_t idle_since_ms; /* wall clock; 0: it has jobs, or had some in the last batch */
+    int64_t idle_since_ms; /* wall clock, while it is in the list */
     size_t task_len;
     size_t key_len;
     char texts[]; /* task, then key */
@@ -36,6 +37,7 @@ struct store_lanes {
     struct hash by_number;
     struct list all;
     struct list touched;
+    struct list idle;
     int64_t next_number;
 };
 

@@ -56,22 +56,24 @@ void store_lane_move(struct store *s, struct store_lane *lane, enum job_state fr
     store_lanes_move(&s->lanes, lane, from, to);
 }
 
-/* Looks at `max_rows` lanes, and next time at the next ones. Whatever is removed here cannot come
- * back by a rollback, since its row is written again with its next job. */
-int store_lanes_clean(struct store *s, int64_t now_ms, size_t max_rows, size_t *ret_rows)
+/* The longest idle first; a lane that the batch at hand has put a job into is passed over. What is
+ * removed here cannot come back by a rollback: its row is written again with its next job. */
+int store_lanes_clean(struct store *s, int64_t now_ms, size_t max_rows, size_t *ret_rows,
+                      int64_t *ret_next_ms)
 {
-    size_t count = s->lanes.by_name.len;
     int rc = SQLITE_OK;
 
     *ret_rows = 0;
-    for (size_t i = 0; rc == SQLITE_OK && i < max_rows && i < count; i++) {
-        struct list *node = list_pop_front(&s->lanes.all);
-        struct store_lane *lane = LIST_ENTRY(node, struct store_lane, in_all);
+    *ret_next_ms = -1;
+    LIST_EACH_SAFE(node, &s->lanes.idle)
+    {
+        struct store_lane *lane = LIST_ENTRY(node, struct store_lane, in_idle);
         struct store_query q = store_use(s, SQL_LANE_DELETE);
 
-        list_push_back(&s->lanes.all, node);
-        if (lane->idle_since_ms == 0 || now_ms - lane->idle_since_ms < LANE_IDLE_MS ||
-            lane->live_delta != 0 || lane->is_stored_by_batch)
+        *ret_next_ms = lane->idle_since_ms + LANE_IDLE_MS;
+        if (rc != SQLITE_OK || *ret_rows >= max_rows || *ret_next_ms > now_ms)
+            return rc;
+        if (lane->live_delta != 0 || lane->is_stored_by_batch)
             continue;
         store_query_put_int(&q, lane->number);
         rc = store_query_run(&q);
@@ -79,7 +81,18 @@ int store_lanes_clean(struct store *s, int64_t now_ms, size_t max_rows, size_t *
             store_lanes_remove(&s->lanes, lane);
         ++*ret_rows;
     }
+    *ret_next_ms = -1;
     return rc;
+}
+
+/* Buckets that are full again need no row. */
+int store_rates_clean(struct store *s, int64_t now_ms, size_t max_rows)
+{
+    struct store_query q = store_use(s, SQL_RATES_CLEAN);
+
+    store_query_put_int(&q, now_ms * 1000);
+    store_query_put_int(&q, (int64_t)max_rows);
+    return store_query_run(&q);
 }
 
 int store_live_get(struct store *s, uint64_t id, struct store_live *ret_live, bool *ret_found)

@@ -244,14 +244,17 @@ static int purge_uniques(struct step *p)
     return rc;
 }
 
-/* Lanes without jobs, a few at a time. */
+/* Lanes without jobs, and buckets that are full, a few at a time. */
 static int clean_lanes(struct step *p)
 {
     size_t rows = 0;
-    int rc = store_lanes_clean(p->store, p->now_ms, rows_of(p), &rows);
+    int64_t next_ms = -1;
+    int rc = store_lanes_clean(p->store, p->now_ms, rows_of(p), &rows, &next_ms);
 
     p->rows_left -= rows;
-    return rc;
+    if (next_ms >= 0)
+        note_next(p, next_ms);
+    return rc == SQLITE_OK ? store_rates_clean(p->store, p->now_ms, STEP_ROWS) : rc;
 }
 
 /* ---- space ---- */

@@ -288,7 +288,10 @@ static void it_says_when_to_come_again(void **state)
     assert_int_equal(purge(f, 100).ret_next_ms, start_ms + 5000);
     f->now_ms = start_ms + 5000;
     assert_int_equal(purge_all(f), 1);
+    assert_int_equal(purge(f, 100).ret_next_ms, start_ms + 10 + 60000); /* its empty lane */
+    f->now_ms = start_ms + 10 + 60000;
     assert_int_equal(purge(f, 100).ret_next_ms, start_ms + 10 + DAY_MS);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM lanes"), 0);
 }
 
 /* ---- a clock that was wrong ---- */
