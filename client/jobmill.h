@@ -250,7 +250,7 @@ struct jobmill_list_options {
     const char *task;
     const char *cursor; /* of the page before; NULL: the newest jobs */
     unsigned limit;     /* 0: the broker's default (50) */
-    /* Here the first version ends. */
+    /* Here the first version ends; NULL is any in what follows, too. */
     const char *tag;
     const char *limit_key;
     const char *worker;         /* a worker host's id */

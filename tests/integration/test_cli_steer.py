@@ -114,8 +114,9 @@ class Queues(Steering):
                             ("defaults.priority", 7), ("defaults.backoff.base_ms", 2000)):
             self.assertRegex(out, rf"(?m)^{re.escape(name)} +{value}$")
         self.assertEqual(self.tool("queue", "limited"), out)
-        job = self.submit("echo", "--queue=limited")
+        job = self.submit("echo", "--queue=limited", "--delay=1h")
         self.assertEqual(self.get(job)["priority"], 7)
+        self.submit("echo", "--queue=limited", status=REFUSED, err=r"\(queue_full\)")
         out = self.tool("queue", "limited", "--no-rate", "--no-max-queued", "--no-priority")
         self.assertNotRegex(out, r"(?m)^(rate|max_queued|defaults\.priority)")
         self.assertRegex(out, r"(?m)^concurrency +5$")
