@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/job_options.h"
 #include "schema/errors.h"
 #include "tests/sim/sim.h"
 
@@ -15,14 +16,32 @@ struct sim_call {
     struct sim *sim;
     struct core_submit submit;
     struct core_cancel cancel;
+    struct core_set_conf set;
     char key[24]; /* empty: none */
+    struct buf options;
 };
 
+const char *const sim_queues[SIM_QUEUES] = {"a", "b"};
+const char *const sim_tasks[SIM_TASKS] = {"noop", "other"};
+const char *const sim_keys[SIM_KEYS] = {"", "x", "y"};
+
 static void submit(struct sim *s, const char *key);
+
+static struct sim_call *call_new(struct sim *s)
+{
+    struct sim_call *call = calloc(1, sizeof(*call));
+
+    assert(call != NULL);
+    call->sim = s;
+    buf_init(&call->options, JOB_OPTIONS_BYTES);
+    list_push_back(&s->calls, &call->link);
+    return call;
+}
 
 static void call_free(struct sim_call *call)
 {
     list_remove(&call->link);
+    buf_done(&call->options);
     free(call);
 }
 
@@ -62,20 +81,20 @@ static void on_submitted(struct core_submit *x, int status)
 
 static void submit(struct sim *s, const char *key)
 {
-    static const char *const queues[] = {"a", "b"};
-    struct sim_call *call = calloc(1, sizeof(*call));
-    const char *queue =
-        queues[key[0] != '\0' ? (uint8_t)key[strlen(key) - 1] % 2 : sim_random(s, 2)];
+    struct sim_call *call = call_new(s);
+    struct job_options options = {.limit_key = {.len = 0}};
+    uint64_t kind = key[0] != '\0' ? hash_of_span(span_of_str(key)) : sim_random(s, UINT32_MAX);
 
-    assert(call != NULL);
-    call->sim = s;
-    list_push_back(&s->calls, &call->link);
+    options.limit_key = span_of_str(sim_keys[kind / 4 % SIM_KEYS]);
+    job_options_encode(&call->options, &options);
     snprintf(call->key, sizeof(call->key), "%s", key);
     call->submit.op.key = span_of_str(call->key);
-    call->submit.op.spec = (struct job_spec){.queue = span_of_str(queue),
-                                             .task = span_of_str("noop"),
+    call->submit.op.spec = (struct job_spec){.queue = span_of_str(sim_queues[kind % SIM_QUEUES]),
+                                             .task = span_of_str(sim_tasks[kind / 2 % SIM_TASKS]),
+                                             .limit_key = options.limit_key,
+                                             .options = buf_span(&call->options),
                                              .args = span_of("\xc0", 1),
-                                             .priority = 5,
+                                             .priority = 4 + (uint32_t)(kind / 16 % 3),
                                              .max_attempts = 3,
                                              .timeout_ms = 3600000,
                                              .grace_ms = 5000};
@@ -101,27 +120,110 @@ static void cancel_one(struct sim *s)
 
     if (s->promise_count == 0)
         return;
-    call = calloc(1, sizeof(*call));
-    assert(call != NULL);
-    call->sim = s;
-    list_push_back(&s->calls, &call->link);
+    call = call_new(s);
     call->cancel.op.id = s->promises[sim_random(s, s->promise_count)].id;
     call->cancel.on_done = on_cancelled;
     core_cancel(s->core, &call->cancel);
 }
+
+/* ---- limits and pauses ---- */
+
+static void on_set(struct core_set_conf *x, int status)
+{
+    (void)status;
+    call_free(JM_CONTAINER_OF(x, struct sim_call, set));
+}
+
+static uint32_t maybe(struct sim *s, uint32_t most)
+{
+    return sim_chance(s, 50) ? 0 : 1 + (uint32_t)sim_random(s, most);
+}
+
+static struct conf_rate pick_rate(struct sim *s)
+{
+    struct conf_rate rate = {.limit = maybe(s, 10)};
+
+    rate.period_ms = rate.limit > 0 ? 100 + sim_random(s, 3000) : 0;
+    return rate;
+}
+
+static void set_queue(struct sim *s, const char *queue, const struct queue_conf *conf)
+{
+    struct sim_call *call = call_new(s);
+
+    call->set.on_done = on_set;
+    call->set.queue_conf = *conf;
+    if (core_set_queue_conf(s->core, &call->set, span_of_str(queue)) != 0)
+        call_free(call);
+}
+
+static void set_task(struct sim *s, const char *task, uint32_t concurrency)
+{
+    struct sim_call *call = call_new(s);
+
+    call->set.on_done = on_set;
+    call->set.task_conf = (struct task_conf){.concurrency = concurrency};
+    if (core_set_task_conf(s->core, &call->set, span_of_str(task)) != 0)
+        call_free(call);
+}
+
+static void limit_something(struct sim *s)
+{
+    struct queue_conf conf = {.is_paused = sim_chance(s, 25),
+                              .rate = pick_rate(s),
+                              .key_rate = pick_rate(s),
+                              .concurrency = maybe(s, 4),
+                              .key_concurrency = maybe(s, 3)};
+
+    if (sim_chance(s, 30))
+        set_task(s, sim_tasks[sim_random(s, SIM_TASKS)], maybe(s, 3));
+    else
+        set_queue(s, sim_queues[sim_random(s, SIM_QUEUES)], &conf);
+}
+
+static bool is_paused(const struct sim *s)
+{
+    LIST_EACH(node, &s->core->queues.all)
+    if (queues_entry(node)->conf.is_paused)
+        return true;
+    return false;
+}
+
+/* Nothing would end in a queue that stays paused; the other limits stay. */
+static void resume_all(struct sim *s, void *arg)
+{
+    (void)arg;
+    if (s->core != NULL && is_paused(s))
+        for (size_t i = 0; i < SIM_QUEUES; i++) {
+            struct queue_conf conf = confs_queue(s->core, span_of_str(sim_queues[i]));
+
+            conf.is_paused = false;
+            set_queue(s, sim_queues[i], &conf);
+        }
+    if (s->core == NULL || s->faults_on || is_paused(s))
+        sim_at(s, 1000 * SIM_MS, resume_all, NULL);
+}
+
+/* ---- all ---- */
 
 static void act(struct sim *s, void *arg)
 {
     char key[24] = "";
 
     (void)arg;
-    if (s->to_submit == 0)
+    if (s->to_submit == 0) {
+        resume_all(s, NULL);
         return;
+    }
     sim_at(s, sim_random(s, 600) * SIM_MS, act, NULL);
     if (s->core == NULL)
         return;
     if (sim_chance(s, 5)) {
         cancel_one(s);
+        return;
+    }
+    if (sim_chance(s, 5)) {
+        limit_something(s);
         return;
     }
     if (sim_chance(s, 50))

@@ -197,7 +197,6 @@ static void begin(struct sim *s, void *arg)
 
 static void claim(struct sim *s, void *arg)
 {
-    static const char *const queues[] = {"a", "b"};
     struct sim_host *h;
     unsigned i;
     struct sim_slot *slot = arrive(s, arg, claim, &h, &i);
@@ -207,8 +206,8 @@ static void claim(struct sim *s, void *arg)
 
     if (slot == NULL)
         return;
-    for (size_t q = 0; q < JM_COUNT_OF(queues) && blob == NULL; q++) {
-        keys_queue(key, queues[q], 1);
+    for (size_t q = 0; q < SIM_QUEUES && blob == NULL; q++) {
+        keys_queue(key, sim_queues[q], strlen(sim_queues[q]));
         if (s->redis.is_up && s->now_ns - h->beat_ns < YOUNG_MS * SIM_MS)
             blob = sim_redis_rpop(s, key);
     }

@@ -201,6 +201,29 @@ static void a_key_limit_holds_over_its_priorities(void **state)
     assert_int_equal(story_count(s, LIVE, JOB_SUCCEEDED), 16);
 }
 
+static void limits_hold_over_a_crash(void **state)
+{
+    struct sim *s = *state;
+
+    serve(s);
+    story_set_queue(s, LIVE, (struct queue_conf){.key_concurrency = 2, .concurrency = 5});
+    story_set_task(s, "t", (struct task_conf){.concurrency = 4});
+    submit_many(s, 3, (struct story_job){.key = "a"});
+    submit_many(s, 3, (struct story_job){.key = "b"});
+    submit_many(s, 3, (struct story_job){.task = "u"});
+    sim_run_ms(s, 100);
+    assert_int_equal(s->core->dispatch.jobs, 5);
+    sim_broker_crash(s);
+    sim_broker_start(s);
+    assert_int_equal(s->core->dispatch.jobs, 5);
+    sim_run_ms(s, 5000);
+    assert_int_equal(s->core->dispatch.jobs, 5);
+    assert_int_equal(lanes_policy(&s->core->dispatch.lanes, span_of_str("t"))->out, 4);
+    assert_int_equal(story_end_all(s, LIVE), 5);
+    story_beat_for(s, 2, LIVE, 0);
+    assert_int_equal(story_end_all(s, LIVE), 4);
+}
+
 static void keys_that_are_gone_are_forgotten(void **state)
 {
     struct sim *s = *state;
@@ -506,6 +529,7 @@ int main(void)
         STORY(within_a_task_the_higher_priority_goes_first),
         STORY(a_limit_that_comes_during_a_take_counts_what_it_brings),
         STORY(a_key_limit_holds_over_its_priorities),
+        STORY(limits_hold_over_a_crash),
         STORY(keys_that_are_gone_are_forgotten),
         STORY(a_higher_limit_holds_at_once),
         STORY(a_take_of_several_priorities_goes_out_by_priority),

@@ -1,7 +1,8 @@
 /*
- * main.c: jobmill-sim [--seeds N] [--first SEED] [--jobs N] [--plant]. Runs seeds one after
- * another; a violation is printed with the seed that replays it, and the exit code is 1. With
- * --plant the store's attempt check is taken away, and it is a failure if no seed finds that.
+ * main.c: jobmill-sim [--seeds N] [--first SEED] [--jobs N] [--plant | --plant-limits]. Runs seeds
+ * one after another; a violation is printed with the seed that replays it, and the exit code is 1.
+ * With --plant the store's attempt check is taken away, with --plant-limits what people set for
+ * queues, and it is a failure if no seed finds that.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@ struct conf {
     uint64_t first;
     uint64_t jobs;
     bool plant;
+    bool plant_limits;
 };
 
 #define FIELD(member) offsetof(struct conf, member)
@@ -25,6 +27,8 @@ static const struct opt opts[] = {
     {"jobs", 'j', OPT_U64, FIELD(jobs), "100", 1, 100000, .help = "Submits in each."},
     {"plant", 'p', OPT_BOOL, FIELD(plant), "no",
      .help = "Take the attempt check away and expect that this is found."},
+    {"plant-limits", 'l', OPT_BOOL, FIELD(plant_limits), "no",
+     .help = "Take the limits of queues away and expect that this is found."},
 };
 
 static const struct opt_program program = {.name = "jobmill-sim",
@@ -37,16 +41,18 @@ static const struct opt_program program = {.name = "jobmill-sim",
 static int run(const struct conf *conf)
 {
     char failure[256];
+    enum sim_plant plant = conf->plant          ? SIM_PLANT_NO_ATTEMPT_CHECK
+                           : conf->plant_limits ? SIM_PLANT_NO_LIMITS
+                                                : SIM_PLANT_NONE;
 
     for (uint64_t seed = conf->first; seed < conf->first + conf->seeds; seed++) {
-        if (sim_run(seed, conf->plant ? SIM_PLANT_NO_ATTEMPT_CHECK : SIM_PLANT_NONE, conf->jobs,
-                    failure))
+        if (sim_run(seed, plant, conf->jobs, failure))
             continue;
         printf("seed %llu: %s\n", (unsigned long long)seed, failure);
-        return conf->plant ? 0 : 1;
+        return plant != SIM_PLANT_NONE ? 0 : 1;
     }
     printf("%llu seeds, no violation\n", (unsigned long long)conf->seeds);
-    return conf->plant ? 1 : 0;
+    return plant != SIM_PLANT_NONE ? 1 : 0;
 }
 
 int main(int argc, char **argv)

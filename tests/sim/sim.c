@@ -85,6 +85,33 @@ static struct timer *first_timer(const struct sim *s)
     return list_is_empty(&s->armed) ? NULL : LIST_ENTRY(s->armed.next, struct timer, link);
 }
 
+/* The planted bug: the dispatch decides as if nothing were set. */
+static void turn_without_limits(struct sim *s)
+{
+    struct queue_conf kept[SIM_QUEUES];
+    struct queue *queues[SIM_QUEUES];
+
+    for (size_t i = 0; i < SIM_QUEUES; i++) {
+        queues[i] = queues_find(&s->core->queues, span_of_str(sim_queues[i]));
+        if (queues[i] == NULL)
+            continue;
+        kept[i] = queues[i]->conf;
+        queues[i]->conf = (struct queue_conf){.is_paused = kept[i].is_paused};
+    }
+    core_turn(s->core);
+    for (size_t i = 0; i < SIM_QUEUES; i++)
+        if (queues[i] != NULL)
+            queues[i]->conf = kept[i];
+}
+
+static void turn(struct sim *s)
+{
+    if (s->plant == SIM_PLANT_NO_LIMITS)
+        turn_without_limits(s);
+    else
+        core_turn(s->core);
+}
+
 /* Whatever comes first: an event or a timer of the core. */
 bool sim_step(struct sim *s)
 {
@@ -105,7 +132,7 @@ bool sim_step(struct sim *s)
         free(e);
     }
     if (s->core != NULL)
-        core_turn(s->core);
+        turn(s);
     s->steps++;
     return true;
 }
@@ -238,7 +265,10 @@ void sim_open(struct sim *s, uint64_t seed)
     list_init(&s->armed);
     list_init(&s->events);
     list_init(&s->calls);
-    snprintf(s->dir, sizeof(s->dir), "/tmp/jobmill-sim-XXXXXX");
+    /* A broker that crashes here loses nothing that it wrote, so the disk need not be a real one.
+     */
+    snprintf(s->dir, sizeof(s->dir), "%s/jobmill-sim-XXXXXX",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (mkdtemp(s->dir) == NULL)
         abort();
     snprintf(s->db, sizeof(s->db), "%s/jobs.db", s->dir);
@@ -322,11 +352,13 @@ bool sim_run(uint64_t seed, enum sim_plant plant, size_t jobs, char ret_failure[
     s->faults_on = true;
     s->to_submit = jobs;
     sim_check_init(s);
+    sim_check_limits_init(s);
     sim_fleet_init(s);
     sim_clients_init(s);
     sim_at(s, 2000 * SIM_MS, fault, NULL);
     while (s->failure[0] == '\0' && sim_step(s)) {
         sim_check_step(s);
+        sim_check_limits_step(s);
         if (s->to_submit == 0 && s->faults_on && s->now_ns > 30000 * SIM_MS) {
             s->faults_on = false;
             calm_ns = s->now_ns;
@@ -341,6 +373,7 @@ bool sim_run(uint64_t seed, enum sim_plant plant, size_t jobs, char ret_failure[
         sim_check_end(s);
     memcpy(ret_failure, s->failure, sizeof(s->failure));
     is_good = s->failure[0] == '\0';
+    sim_check_limits_done(s);
     sim_check_done(s);
     sim_close(s);
     free(s->promises);

@@ -7,8 +7,10 @@
  *          ├─ redis   (redis.c)       lists and a hash; the core's carrier, and the fleet's access
  *          ├─ runner  (runner.c)      batches on a real SQLite store
  *          ├─ fleet   (fleet.c)       worker hosts: claim, run, publish, beat, stall, die
- *          ├─ clients (clients.c)     submit, repeat, cancel; remember what they were promised
- *          └─ check   (check.c)       reads the database after every step and compares
+ *          ├─ clients (clients.c)     submit, repeat, cancel, limit and pause; remember what they
+ *          │                          were promised
+ *          └─ check   (check.c)       reads the database after every step and compares; likewise
+ *                     (check_limits.c) what is out, with the limits
  */
 #ifndef TESTS_SIM_H
 #define TESTS_SIM_H
@@ -35,6 +37,7 @@ struct sim_event {
 enum sim_plant {
     SIM_PLANT_NONE,
     SIM_PLANT_NO_ATTEMPT_CHECK, /* an end is applied whatever attempt it belongs to */
+    SIM_PLANT_NO_LIMITS,        /* what people set for queues is forgotten when it counts */
 };
 
 /* ---- redis ---- */
@@ -132,6 +135,12 @@ void sim_fleet_init(struct sim *s);
 
 struct sim_call; /* a submit or cancel that is under way */
 
+/* What its jobs are of. */
+enum { SIM_QUEUES = 2, SIM_TASKS = 2, SIM_KEYS = 3 };
+extern const char *const sim_queues[SIM_QUEUES];
+extern const char *const sim_tasks[SIM_TASKS];
+extern const char *const sim_keys[SIM_KEYS];
+
 struct sim_promise { /* an accepted job */
     uint64_t id;
     bool is_cancelled; /* a cancel was acknowledged */
@@ -154,6 +163,12 @@ void sim_check_report(struct sim *s, uint64_t id, uint32_t attempt, enum wire_ev
 void sim_check_step(struct sim *s);
 /* Nothing is left to do: every promise is kept. */
 void sim_check_end(struct sim *s);
+
+/* What is dispatched or running, by the database, against the limits that are in force. */
+void sim_check_limits_init(struct sim *s);
+void sim_check_limits_done(struct sim *s);
+void sim_check_limits_step(struct sim *s);
+
 void sim_fail(struct sim *s, const char *fmt, ...) JM_PRINTF(2, 3);
 
 /* ---- all ---- */
@@ -188,6 +203,7 @@ struct sim {
     struct sim_report *reports;
     size_t report_count;
     struct sim_check *check;
+    struct sim_check_limits *check_limits;
     char failure[256]; /* empty: none so far */
 };
 

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "broker/job_options.h"
+
 static uint8_t args[JM_ARGS_BYTES]; /* zeroes: whatever they mean, nobody looks into them here */
 
 int story_setup(void **state)
@@ -27,26 +29,35 @@ int story_teardown(void **state)
 
 struct call {
     struct core_submit submit;
+    struct buf options;
     char key[JM_LIMIT_KEY_BYTES + 1];
 };
 
 static void on_submitted(struct core_submit *x, int status)
 {
+    struct call *call = JM_CONTAINER_OF(x, struct call, submit);
+
     assert_int_equal(status, 0);
-    free(JM_CONTAINER_OF(x, struct call, submit));
+    buf_done(&call->options);
+    free(call);
 }
 
 uint64_t story_submit(struct sim *s, struct story_job job)
 {
     struct call *call = calloc(1, sizeof(*call));
     struct core_submit *x = &call->submit;
+    struct job_options options = {.limit_key = {.len = 0}};
 
     assert_non_null(call);
     snprintf(call->key, sizeof(call->key), "%s", job.key != NULL ? job.key : "");
+    options.limit_key = span_of_str(call->key);
+    buf_init(&call->options, JOB_OPTIONS_BYTES);
+    job_options_encode(&call->options, &options);
     x->op.spec =
         (struct job_spec){.queue = span_of_str(job.queue != NULL ? job.queue : "live"),
                           .task = span_of_str(job.task != NULL ? job.task : "t"),
-                          .limit_key = span_of_str(call->key),
+                          .limit_key = options.limit_key,
+                          .options = buf_span(&call->options),
                           .args = span_of(args, job.bytes > 0 ? job.bytes : 100),
                           .priority = job.priority > 0 ? job.priority : JM_PRIORITY_DEFAULT,
                           .max_attempts = 3,

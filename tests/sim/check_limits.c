@@ -1,0 +1,292 @@
+/*
+ * check_limits.c: after every step, what the database calls dispatched or running against the
+ * limits that are in force: of queues, of keys, of tasks over all queues, and the rates of both
+ * kinds. A limit that was lowered counts from the first moment at which it is kept and nothing of
+ * an earlier decision is under way. A rate is checked with a bucket of our own, which is full again
+ * after each crash and change. And of a paused queue nothing lies in Redis once it has been drawn
+ * empty.
+ */
+#include <assert.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+enum { SLACK = 2 }; /* tokens: a commit comes a little after the decision that it belongs to */
+
+struct tokens {
+    double level;
+    uint64_t at_ns;
+};
+
+struct seen_out {
+    uint64_t id;
+    uint32_t attempt;
+    bool is_out;
+    bool was_out;
+};
+
+struct sim_check_limits {
+    sqlite3 *db;
+    sqlite3_stmt *live;
+    unsigned crashes;
+    struct queue_conf confs[SIM_QUEUES]; /* in force at the last step */
+    bool is_settled[SIM_QUEUES];
+    uint32_t task_limits[SIM_TASKS];
+    bool is_task_settled[SIM_TASKS];
+    struct tokens rates[SIM_QUEUES][SIM_KEYS + 1]; /* the last is the queue's own */
+
+    /* counted anew at each step */
+    uint32_t out[SIM_QUEUES];
+    uint32_t of_key[SIM_QUEUES][SIM_KEYS];
+    uint32_t of_task[SIM_TASKS];
+    struct seen_out *jobs;
+    size_t job_count;
+};
+
+void sim_check_limits_init(struct sim *s)
+{
+    static const char sql[] = "SELECT l.id, l.attempt, a.queue, a.task, a.limit_key FROM live l"
+                              " JOIN lanes a ON a.lane = l.lane WHERE l.state IN (3, 4)";
+    struct sim_check_limits *c = calloc(1, sizeof(*c));
+
+    assert(c != NULL);
+    if (sqlite3_open_v2(s->db, &c->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK ||
+        sqlite3_prepare_v2(c->db, sql, -1, &c->live, NULL) != SQLITE_OK)
+        abort();
+    s->check_limits = c;
+}
+
+void sim_check_limits_done(struct sim *s)
+{
+    sqlite3_finalize(s->check_limits->live);
+    sqlite3_close(s->check_limits->db);
+    free(s->check_limits->jobs);
+    free(s->check_limits);
+}
+
+static size_t index_of(const char *const *names, size_t count, const unsigned char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names[i], (const char *)name) == 0)
+            return i;
+    abort();
+}
+
+/* ---- rates ---- */
+
+static void refill(struct tokens *t, const struct conf_rate *rate, uint64_t now_ns)
+{
+    double passed_ms = (double)(now_ns - t->at_ns) / 1e6;
+
+    t->at_ns = now_ns;
+    if (rate->limit == 0)
+        return;
+    t->level += passed_ms * (double)rate->limit / (double)rate->period_ms;
+    if (t->level > (double)rate->limit)
+        t->level = (double)rate->limit;
+}
+
+static void fill_up(struct sim_check_limits *c, size_t q)
+{
+    for (size_t k = 0; k <= SIM_KEYS; k++)
+        c->rates[q][k].level =
+            (double)(k < SIM_KEYS ? c->confs[q].key_rate : c->confs[q].rate).limit;
+}
+
+static void spend(struct sim *s, size_t q, size_t key)
+{
+    struct sim_check_limits *c = s->check_limits;
+
+    c->rates[q][key].level -= 1;
+    c->rates[q][SIM_KEYS].level -= 1;
+    if (c->confs[q].rate.limit > 0 && c->rates[q][SIM_KEYS].level < -SLACK)
+        sim_fail(s, "queue %s has more than its rate of %llu in %llu ms", sim_queues[q],
+                 (unsigned long long)c->confs[q].rate.limit,
+                 (unsigned long long)c->confs[q].rate.period_ms);
+    if (key > 0 && c->confs[q].key_rate.limit > 0 && c->rates[q][key].level < -SLACK)
+        sim_fail(s, "key %s of queue %s has more than its rate of %llu in %llu ms", sim_keys[key],
+                 sim_queues[q], (unsigned long long)c->confs[q].key_rate.limit,
+                 (unsigned long long)c->confs[q].key_rate.period_ms);
+}
+
+/* ---- counting ---- */
+
+static struct seen_out *seen_of(struct sim_check_limits *c, uint64_t id, uint32_t attempt)
+{
+    for (size_t i = c->job_count; i-- > 0;)
+        if (c->jobs[i].id == id && c->jobs[i].attempt == attempt)
+            return &c->jobs[i];
+    c->jobs = realloc(c->jobs, (c->job_count + 1) * sizeof(*c->jobs));
+    assert(c->jobs != NULL);
+    c->jobs[c->job_count] = (struct seen_out){.id = id, .attempt = attempt};
+    return &c->jobs[c->job_count++];
+}
+
+static void count_row(struct sim *s)
+{
+    struct sim_check_limits *c = s->check_limits;
+    struct seen_out *seen = seen_of(c, (uint64_t)sqlite3_column_int64(c->live, 0),
+                                    (uint32_t)sqlite3_column_int(c->live, 1));
+    size_t q = index_of(sim_queues, SIM_QUEUES, sqlite3_column_text(c->live, 2));
+    size_t task = index_of(sim_tasks, SIM_TASKS, sqlite3_column_text(c->live, 3));
+    size_t key = index_of(sim_keys, SIM_KEYS, sqlite3_column_text(c->live, 4));
+
+    c->out[q]++;
+    c->of_key[q][key]++;
+    c->of_task[task]++;
+    seen->is_out = true;
+    if (!seen->was_out)
+        spend(s, q, key);
+}
+
+static void count_out(struct sim *s)
+{
+    struct sim_check_limits *c = s->check_limits;
+
+    memset(c->out, 0, sizeof(c->out));
+    memset(c->of_key, 0, sizeof(c->of_key));
+    memset(c->of_task, 0, sizeof(c->of_task));
+    for (size_t i = 0; i < c->job_count; i++) {
+        c->jobs[i].was_out = c->jobs[i].is_out;
+        c->jobs[i].is_out = false;
+    }
+    while (sqlite3_step(c->live) == SQLITE_ROW)
+        count_row(s);
+    sqlite3_reset(c->live);
+}
+
+/* ---- limits ---- */
+
+/* Whether a decision by an earlier setting may still be under way. */
+static bool is_deciding(const struct queue *q)
+{
+    if (q->is_taking)
+        return true;
+    LIST_EACH(node, &q->jobs)
+    if (LIST_ENTRY(node, struct dispatch_job, in_queue)->place == DISPATCH_RESERVED)
+        return true;
+    return false;
+}
+
+static uint32_t most_of_a_key(const struct sim_check_limits *c, size_t q)
+{
+    uint32_t most = 0;
+
+    for (size_t k = 1; k < SIM_KEYS; k++)
+        most = c->of_key[q][k] > most ? c->of_key[q][k] : most;
+    return most;
+}
+
+static void check_queue(struct sim *s, size_t i, const struct queue *q)
+{
+    struct sim_check_limits *c = s->check_limits;
+    const struct queue_conf *conf = &q->conf;
+    bool is_kept = (conf->concurrency == 0 || c->out[i] <= conf->concurrency) &&
+                   (conf->key_concurrency == 0 || most_of_a_key(c, i) <= conf->key_concurrency);
+
+    if (c->is_settled[i] && !is_kept)
+        sim_fail(s, "queue %s has %u jobs out, with up to %u of a key; its limits are %u and %u",
+                 sim_queues[i], c->out[i], most_of_a_key(c, i), conf->concurrency,
+                 conf->key_concurrency);
+    c->is_settled[i] = c->is_settled[i] || (is_kept && !is_deciding(q));
+}
+
+static void check_task(struct sim *s, size_t i)
+{
+    struct sim_check_limits *c = s->check_limits;
+    bool is_kept = c->task_limits[i] == 0 || c->of_task[i] <= c->task_limits[i];
+
+    if (c->is_task_settled[i] && !is_kept)
+        sim_fail(s, "task %s has %u jobs out; its limit is %u", sim_tasks[i], c->of_task[i],
+                 c->task_limits[i]);
+    if (c->is_task_settled[i] || !is_kept)
+        return;
+    LIST_EACH(node, &s->core->queues.all)
+    if (is_deciding(queues_entry(node)))
+        return;
+    c->is_task_settled[i] = true;
+}
+
+static bool is_pushing(const struct queue *q)
+{
+    LIST_EACH(node, &q->jobs)
+    if (LIST_ENTRY(node, struct dispatch_job, in_queue)->place == DISPATCH_PUSHING)
+        return true;
+    return false;
+}
+
+static void check_pause(struct sim *s, const struct queue *q)
+{
+    if (!q->conf.is_paused || q->wants_draw || q->is_drawing || is_pushing(q) ||
+        !s->core->dispatch.is_link_up)
+        return;
+    LIST_EACH(node, &sim_redis_key(s, q->key)->blobs)
+    {
+        const struct sim_blob *blob = LIST_ENTRY(node, struct sim_blob, link);
+        struct dispatch_job *job;
+        struct wire_job frame;
+
+        if (wire_decode_job(span_of(blob->bytes, blob->len), &frame) != 0)
+            continue;
+        job = dispatch_find(&s->core->dispatch, frame.id);
+        if (job != NULL && job->attempt == frame.attempt && !job->is_over)
+            sim_fail(s, "queue %.*s is paused, and job %llu is in Redis", (int)q->name.len,
+                     (const char *)q->name.data, (unsigned long long)job->id);
+    }
+}
+
+/* ---- what is in force ---- */
+
+static void note_queue(struct sim *s, size_t i, const struct queue *q)
+{
+    struct sim_check_limits *c = s->check_limits;
+
+    for (size_t k = 0; k <= SIM_KEYS; k++)
+        refill(&c->rates[i][k], k < SIM_KEYS ? &c->confs[i].key_rate : &c->confs[i].rate,
+               s->now_ns);
+    if (memcmp(&c->confs[i], &q->conf, sizeof(q->conf)) == 0 && c->crashes == s->crashes)
+        return;
+    c->confs[i] = q->conf;
+    c->is_settled[i] = false;
+    fill_up(c, i);
+}
+
+static void note_task(struct sim *s, size_t i)
+{
+    struct sim_check_limits *c = s->check_limits;
+    const struct task_policy *p = lanes_policy(&s->core->dispatch.lanes, span_of_str(sim_tasks[i]));
+    uint32_t limit = p != NULL ? p->conf.concurrency : 0;
+
+    if (limit == c->task_limits[i] && c->crashes == s->crashes)
+        return;
+    c->task_limits[i] = limit;
+    c->is_task_settled[i] = false;
+}
+
+void sim_check_limits_step(struct sim *s)
+{
+    struct sim_check_limits *c = s->check_limits;
+    const struct queue *queues[SIM_QUEUES];
+
+    if (s->core == NULL)
+        return;
+    for (size_t i = 0; i < SIM_QUEUES; i++) {
+        queues[i] = queues_find(&s->core->queues, span_of_str(sim_queues[i]));
+        if (queues[i] != NULL)
+            note_queue(s, i, queues[i]);
+    }
+    for (size_t i = 0; i < SIM_TASKS; i++)
+        note_task(s, i);
+    c->crashes = s->crashes;
+    count_out(s);
+    for (size_t i = 0; i < SIM_QUEUES; i++)
+        if (queues[i] != NULL) {
+            check_queue(s, i, queues[i]);
+            check_pause(s, queues[i]);
+        }
+    for (size_t i = 0; i < SIM_TASKS; i++)
+        check_task(s, i);
+}
