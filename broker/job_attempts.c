@@ -69,9 +69,18 @@ static void show(struct render_array *attempts, const struct attempt_view *seen)
     put_attempt(attempts->out, &attempt);
 }
 
+struct history {
+    struct render_array attempts;
+    uint32_t ended_as; /* the attempt that ended the job; 0: it has not ended */
+};
+
+/* An attempt that was given up as lost, and succeeded after all, has not been lost. */
 static void on_attempt(void *owner, const struct attempt_view *attempt)
 {
-    show(owner, attempt);
+    struct history *h = owner;
+
+    if (attempt->attempt != h->ended_as)
+        show(&h->attempts, attempt);
 }
 
 /* What is to be kept of the job's error until the other attempts are read. */
@@ -84,25 +93,25 @@ static int keep_error(const struct job_view *job, struct buf *ret_error)
 
 int job_attempts_render(struct render_map *m, const struct job_view *job, struct reader *reader)
 {
-    struct render_array attempts;
+    bool has_ended = job_state_is_terminal(job->state);
+    struct history h = {.ended_as = has_ended ? job->attempt : 0};
     struct attempt_view end = {.attempt = job->attempt,
                                .outcome = span_of_str(job_state_shown(job->state)),
                                .host = job->host,
                                .begun_at_ms = job->begun_at_ms,
                                .ended_at_ms = job->finished_at_ms,
                                .run_us = job->run_us};
-    bool has_ended = job_state_is_terminal(job->state);
     struct buf error;
     int rc = keep_error(job, &error);
 
     render_key(m, "attempts");
-    render_open_array(&attempts, m->out);
+    render_open_array(&h.attempts, m->out);
     if (rc == 0)
-        rc = reader_attempts(reader, job->id, &attempts, on_attempt);
+        rc = reader_attempts(reader, job->id, &h, on_attempt);
     end.error = buf_span(&error);
     if (has_ended)
-        show(&attempts, &end);
-    render_close_array(&attempts);
+        show(&h.attempts, &end);
+    render_close_array(&h.attempts);
     buf_done(&error);
     return rc;
 }

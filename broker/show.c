@@ -87,7 +87,12 @@ static int read_and_write(struct call *call, struct reader *reader)
 
 static int on_pool_thread(struct reads_req *req, struct reader *reader)
 {
-    return read_and_write(JM_CONTAINER_OF(req, struct call, read), reader);
+    int rc;
+
+    reader_begin(reader); /* the job and its attempts as of one moment */
+    rc = read_and_write(JM_CONTAINER_OF(req, struct call, read), reader);
+    reader_end(reader);
+    return rc;
 }
 
 static void follow_read(struct call *call, int rc)

@@ -1,8 +1,10 @@
 /*
  * Idempotency keys. A key lives exactly its window from the submit that made it, whatever becomes
  * of the job: behind that it counts as absent, whether the purge has come by or not. Its row's id
- * only says which job it made, and orders the rows by age. A key that seems to come from further
- * ahead than a window was made under a clock that was wrong, and counts as absent too.
+ * only says which job it made, and orders the rows by age; it is given out also to a submit that
+ * made none because a unique job was there already, which is then the answer to a repeat too. A key
+ * that seems to come from further ahead than a window was made under a clock that was wrong, and
+ * counts as absent too.
  */
 #include "broker/store_inside.h"
 
@@ -32,8 +34,12 @@ int store_idem_find(struct store *s, struct store_submit *op, bool *ret_known, i
     }
     fingerprint = store_query_bytes(&q);
     if (span_is_equal(fingerprint, span_of(op->fingerprint, sizeof(op->fingerprint)))) {
+        uint64_t id = (uint64_t)store_query_int(&q);
+        uint64_t existing_id = (uint64_t)store_query_int(&q);
+
         op->ret_is_repeat = true;
-        op->ret_existing_id = (uint64_t)store_query_int(&q);
+        op->ret_is_existing = existing_id != 0;
+        op->ret_existing_id = existing_id != 0 ? existing_id : id;
         *ret_status = 0;
     } else {
         *ret_status = JM_EIDEMPOTENCY;
@@ -50,6 +56,7 @@ int store_idem_put(struct store *s, const struct store_submit *op)
     store_query_put_blob(&q, span_of(op->fingerprint, sizeof(op->fingerprint)));
     store_query_put_int(&q, (int64_t)op->id);
     store_query_put_int(&q, clock_wall_ms(s->conf.clock));
+    store_query_put_int(&q, op->ret_is_existing ? (int64_t)op->ret_existing_id : 0);
     return store_query_run(&q);
 }
 

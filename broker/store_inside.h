@@ -98,9 +98,10 @@
     X(SQL_ATTEMPT_INSERT, "INSERT INTO attempts (id, attempt, outcome, host, begun_at_ms,"        \
                           " ended_at_ms, run_us, error) VALUES (?,?,?,?,?,?,?,?)")                \
     X(SQL_ATTEMPTS_DELETE, "DELETE FROM attempts WHERE id = ?")                                   \
-    X(SQL_IDEM_GET, "SELECT created_at_ms, fingerprint, id FROM idem WHERE key = ?")              \
-    X(SQL_IDEM_PUT, "INSERT OR REPLACE INTO idem (key, fingerprint, id, created_at_ms)"           \
-                    " VALUES (?,?,?,?)")                                                          \
+    X(SQL_IDEM_GET, "SELECT created_at_ms, fingerprint, id, existing_id FROM idem"                \
+                    " WHERE key = ?")                                                             \
+    X(SQL_IDEM_PUT, "INSERT OR REPLACE INTO idem (key, fingerprint, id, created_at_ms,"           \
+                    " existing_id) VALUES (?,?,?,?,?)")                                           \
     X(SQL_IDEM_OLDEST, "SELECT id, created_at_ms FROM idem INDEXED BY idem_job"                   \
                        " ORDER BY id LIMIT 1")                                                    \
     X(SQL_IDEM_DELETE, "DELETE FROM idem WHERE id = ?")                                           \

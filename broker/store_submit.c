@@ -98,6 +98,8 @@ int store_submit(struct store *s, struct store_submit *op, int *ret_status)
     rc = ask(s, op, &replaced, &goes_on, ret_status);
     if (rc == SQLITE_OK && goes_on)
         rc = insert(s, op, ret_status);
+    else if (rc == SQLITE_OK && op->ret_is_existing && !op->ret_is_repeat && op->key.len > 0)
+        rc = store_idem_put(s, op);
     if (rc != SQLITE_OK || !goes_on || *ret_status != 0 || replaced.id == 0)
         return rc;
     op->ret_replaced_id = replaced.id;

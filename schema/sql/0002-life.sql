@@ -132,6 +132,9 @@ CREATE TABLE uniques (
 CREATE INDEX uniques_job ON uniques (id);
 CREATE INDEX uniques_period ON uniques (until_ms) WHERE until_ms > 0;
 
+-- A submit under a key whose answer was a unique job that was there already; 0: it made a job.
+ALTER TABLE idem ADD COLUMN existing_id INTEGER NOT NULL DEFAULT 0;
+
 -- What people have set; a record of broker/conf.h.
 CREATE TABLE queue_confs (
     queue TEXT NOT NULL PRIMARY KEY,

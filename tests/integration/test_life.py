@@ -233,6 +233,18 @@ class Unique(Life):
                          (200, holder, "succeeded"), answer)
         self.assertIs(answer.value["is_existing"], True)
 
+    def test_an_existing_job_is_the_answer_to_a_repeat_under_the_same_key_too(self):
+        holder = self.made({"key": "both"}, queue="nobody")
+        body = {"task": "noop", "queue": "nobody", "unique": {"key": "both"}}
+        for replayed in None, "true", "true":
+            answer = self.mill.post("/v1/jobs", body, Idempotency_Key="both")
+            self.assertEqual((answer.status, answer.value["id"]), (200, holder), answer)
+            self.assertIs(answer.value["is_existing"], True)
+            self.assertEqual(answer.headers["Idempotency-Replayed"], replayed)
+            if replayed:
+                self.mill.post(f"/v1/jobs/{holder}/cancel")
+        self.made({"key": "both"}, queue="nobody")
+
     def test_without_a_key_task_queue_and_arguments_make_it(self):
         fields = {"task": "noop", "queue": "nobody", "args": {"a": 1, "b": {"c": [2]}}}
         holder = self.made({}, **fields)

@@ -27,6 +27,8 @@ struct reader {
     struct job_view job; /* id 0: there is none */
     size_t bytes;
     size_t found; /* by reader_find */
+    struct attempt_view attempts[4];
+    size_t attempt_count;
 };
 
 struct world {
@@ -225,10 +227,8 @@ int reader_find(struct reader *r, const struct job_filter *filter,
 
 int reader_attempts(struct reader *r, uint64_t id, void *owner, reader_attempt_cb on_attempt)
 {
-    const struct attempt_view first = {.attempt = 1, .outcome = span_of_str("failed")};
-
-    if (id == r->job.id && r->job.attempt > 1)
-        on_attempt(owner, &first);
+    for (size_t i = 0; id == r->job.id && i < r->attempt_count; i++)
+        on_attempt(owner, &r->attempts[i]);
     return 0;
 }
 

@@ -354,6 +354,46 @@ static void a_known_etag_is_answered_with_304_and_no_body(void **state)
     check(&s, 200, "running");
 }
 
+/* ---- attempts ---- */
+
+/* What the attempts of the job are shown as, with `ended` for that of its end. */
+static void check_attempts(struct world *w, enum job_state state, const char *shown)
+{
+    struct shot s;
+
+    set_state(w, state);
+    w->reader.job.attempt = 3;
+    w->reader.job.begun_at_ms = 0;
+    get_job(w, &s, "", NULL);
+    check(&s, 200, shown);
+}
+
+static void attempts_are_told_by_what_became_of_them(void **state)
+{
+#define AT ",\"ended_at\":\"1970-01-01T00:00:00.000Z\",\"run_us\":0}"
+#define FIRST "{\"attempt\":1,\"outcome\":\"failed\"" AT
+    struct world *w = *state;
+
+    w->reader.attempts[0] = (struct attempt_view){.attempt = 1, .outcome = span_of_str("failed")};
+    w->reader.attempts[1] =
+        (struct attempt_view){.attempt = 2, .outcome = span_of_str("cancelled")};
+    w->reader.attempts[2] = (struct attempt_view){.attempt = 3, .outcome = span_of_str("lost")};
+    w->reader.attempt_count = 2;
+    check_attempts(w, JOB_QUEUED, "\"attempts\":[" FIRST "]");
+    check_attempts(w, JOB_EXPIRED, "\"attempts\":[" FIRST "]");
+    check_attempts(w, JOB_CANCELLED, "\"attempts\":[" FIRST "]");
+    check_attempts(w, JOB_FAILED,
+                   "\"attempts\":[" FIRST ",{\"attempt\":3,\"outcome\":\"failed\"" AT "]");
+    w->reader.attempts[1].begun_at_ms = 1;
+    check_attempts(w, JOB_QUEUED, "{\"attempt\":2,\"outcome\":\"killed\",\"begun_at\":");
+    w->reader.attempts[1].begun_at_ms = 0;
+    w->reader.attempt_count = 3; /* the third was given up as lost, and has succeeded after all */
+    check_attempts(w, JOB_SUCCEEDED,
+                   "\"attempts\":[" FIRST ",{\"attempt\":3,\"outcome\":\"succeeded\"" AT "]");
+    check_attempts(w, JOB_QUEUED,
+                   "\"attempts\":[" FIRST ",{\"attempt\":3,\"outcome\":\"lost\"" AT "]");
+}
+
 /* ---- changes ---- */
 
 static void a_change_is_answered_with_the_job_behind_its_commit(void **state)
@@ -523,6 +563,7 @@ int main(void)
         TEST(routes_have_their_classes_and_limits),
         TEST(what_has_no_route_is_refused_behind_its_head),
         TEST(a_known_etag_is_answered_with_304_and_no_body),
+        TEST(attempts_are_told_by_what_became_of_them),
         TEST(a_change_is_answered_with_the_job_behind_its_commit),
         TEST(a_change_that_is_refused_says_why),
         TEST(many_jobs_are_changed_in_slices),

@@ -252,6 +252,26 @@ static void a_key_is_known_for_its_window_and_no_longer(void **state)
     assert_int_equal(fixture_ask(f, "SELECT count(*) FROM idem"), 1);
 }
 
+static void a_key_that_met_a_unique_job_is_answered_with_it_for_its_window(void **state)
+{
+    struct fixture *f = *state;
+    struct store_cancel cancel = {.id = 1};
+
+    for (uint64_t id = 1; id <= 4; id++) {
+        struct store_submit op = unique_of(id, UNIQUE_UNFINISHED, UNIQUE_EXISTING);
+
+        op.key = id == 1 ? span_of(NULL, 0) : span_of_str("key");
+        assert_int_equal(fixture_run(f, &op.op, STORE_SUBMIT), 0);
+        assert_int_equal(op.ret_is_existing, id == 2 || id == 3);
+        assert_int_equal(op.ret_is_repeat, id == 3);
+        assert_int_equal(op.ret_existing_id, id == 2 || id == 3 ? 1 : 0);
+        if (id == 2)
+            assert_int_equal(fixture_run(f, &cancel.op, STORE_CANCEL), 0);
+        if (id == 3)
+            f->now_ms += DAY_MS;
+    }
+}
+
 static void a_key_outlives_its_job(void **state)
 {
     struct fixture *f = *state;
@@ -291,6 +311,7 @@ int main(void)
         SUBMIT_TEST(a_submit_that_fails_replaces_nothing),
         SUBMIT_TEST(each_tag_has_one_row_until_the_job_is_deleted),
         SUBMIT_TEST(a_key_is_known_for_its_window_and_no_longer),
+        SUBMIT_TEST(a_key_that_met_a_unique_job_is_answered_with_it_for_its_window),
         SUBMIT_TEST(a_key_outlives_its_job),
         SUBMIT_TEST(a_key_from_a_clock_that_was_far_ahead_is_forgotten),
     };
