@@ -107,11 +107,11 @@ struct store_unique {
 };
 
 /* Inserts a job. With a `key` that is known (within its window, whatever has become of the job) it
- * inserts nothing: is_repeat, and existing_id (is_existing too, if that was the answer), if the fingerprint is the same, else
- * status JM_EIDEMPOTENCY. If a unique job's place is held, then by on_conflict: nothing is inserted,
- * is_existing and existing_id; or status JM_EUNIQUE, with existing_id; or the holder is cancelled
- * in the same commit (replaced_id), unless it has begun, which is JM_EUNIQUE too. One that would
- * expire before it is due is JM_EFIELD. */
+ * inserts nothing: is_repeat, and existing_id (is_existing too, if that was the answer), if the
+ * fingerprint is the same, else status JM_EIDEMPOTENCY. If a unique job's place is held, then by
+ * on_conflict: nothing is inserted, is_existing and existing_id; or status JM_EUNIQUE, with
+ * existing_id; or the holder is cancelled in the same commit (replaced_id), unless it has begun,
+ * which is JM_EUNIQUE too. One that would expire before it is due is JM_EFIELD. */
 struct store_submit {
     struct store_op op;
     uint64_t id;
