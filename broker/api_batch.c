@@ -69,10 +69,15 @@ static void finish(struct batch *b)
     struct call *call = b->call;
     bool is_refused = b->is_refused;
     bool is_empty = b->answered == 0;
+    bool is_cut = b->is_cut;
 
     batch_close(b);
-    if (is_refused) {
+    if (is_refused && is_empty) {
         call_refuse(call);
+        return;
+    }
+    if (is_refused || (is_cut && is_empty)) { /* there was no memory for the last answer; or */
+        call_drop(call);                      /* nobody is there to read it */
         return;
     }
     begin_answer(call);

@@ -192,12 +192,14 @@ static void settle_eof(struct http_conn *c)
 
     if (c->phase == HTTP_OPEN && !is_blocked)
         http_conn_enter(c, HTTP_ENDING); /* all complete requests are taken */
-    if (c->reading != NULL && c->reading->is_given && !is_blocked) {
-        c->reading->is_broken = true;
-        http_read_abandon(c);
-    }
-    if (c->reading != NULL && !c->reading->ruling.streams)
+    if (c->reading != NULL && c->reading->is_given) {
+        if (!is_blocked) {
+            c->reading->is_broken = true;
+            http_read_abandon(c);
+        }
+    } else if (c->reading != NULL && c->reading != c->held) {
         give_up_reading(c);
+    }
     LIST_EACH_SAFE(node, &c->exchanges)
     {
         struct http_exchange *x = LIST_ENTRY(node, struct http_exchange, turn);

@@ -52,7 +52,7 @@ static void complete(struct stream *s)
 static void on_head(void *owner, struct http_exchange *x, struct http_ruling *ruling)
 {
     fixture_on_head(owner, x, ruling);
-    ruling->streams = path_starts(x, "/s/");
+    ruling->streams = path_starts(x, "/s/") || path_starts(x, "/refuse");
 }
 
 static void on_request(void *owner, struct http_exchange *x)
@@ -627,6 +627,20 @@ static void a_client_that_half_closes_in_the_middle_has_gone(void **state)
     stream_close(s);
 }
 
+static void a_client_that_goes_in_the_body_of_a_refused_request_is_let_go(void **state)
+{
+    struct stream *s = stream_open(&defaults);
+    struct client c;
+
+    (void)state;
+    client_open(&c, s->f);
+    client_say(&c, POST("/refuse", "Content-Length: 30\r\n") "ab");
+    client_close(&c);
+    WAIT_FOR(s->f, http_server_stats(s->f->server)->connections == 0);
+    assert_int_equal(s->f->given, 0);
+    stream_close(s);
+}
+
 static void a_stop_lets_a_stream_end(void **state)
 {
     struct stream *s = stream_open(&defaults);
@@ -689,6 +703,7 @@ int main(void)
         cmocka_unit_test(a_client_that_goes_in_the_middle_is_told_once),
         cmocka_unit_test(a_client_that_half_closes_behind_its_body_gets_the_answer),
         cmocka_unit_test(a_client_that_half_closes_in_the_middle_has_gone),
+        cmocka_unit_test(a_client_that_goes_in_the_body_of_a_refused_request_is_let_go),
         cmocka_unit_test(a_stop_lets_a_stream_end),
         cmocka_unit_test(a_stop_has_its_deadline_for_streams_too),
     };
