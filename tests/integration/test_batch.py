@@ -2,6 +2,7 @@
 the middle. Answers are checked against openapi.yaml."""
 
 import json
+import re
 import socket
 import threading
 import time
@@ -79,6 +80,11 @@ class Stream:
             rest += piece
 
 
+def queued_of(mill, queue):
+    answer = mill.get(f"/v1/queues/{queue}")
+    return answer.value["jobs"]["queued"] if answer.status == 200 else 0
+
+
 class Batch(unittest.TestCase):
     """One mill for all; nobody works, so that jobs stay where they are."""
 
@@ -99,8 +105,7 @@ class Batch(unittest.TestCase):
         return answer
 
     def queued(self, queue):
-        answer = self.mill.get(f"/v1/queues/{queue}")
-        return answer.value["jobs"]["queued"] if answer.status == 200 else 0
+        return queued_of(self.mill, queue)
 
 
 class Framings(Batch):
@@ -217,6 +222,28 @@ class Items(Batch):
         self.assertIs(answers[1]["is_existing"], True)
         self.assertEqual(answers[2]["error"]["code"], "unique_conflict")
         self.assertEqual(answers[3]["replaced"], answers[0]["id"])
+
+    def test_a_queue_takes_as_many_as_it_may_hold(self):
+        answer = self.mill.call("PATCH", "/v1/queues/narrow", {"max_queued": 5})
+        self.assertEqual(answer.status, 200)
+        items = [{"task": "a", "queue": "narrow"}] * 8
+        answer = self.batch(items, path=PATH + "?atomic=true")
+        self.assertEqual(answer.status, 422)
+        self.assertEqual([item["error"]["code"] for item in answer.value],
+                         ["batch_refused"] * 5 + ["queue_full"] + ["batch_refused"] * 2)
+        self.assertEqual(answer.value[5]["error"]["limit"], 5)
+        self.assertEqual(self.queued("narrow"), 0)
+        answers = self.batch(items).value
+        self.assertEqual([item.get("error", {}).get("code") for item in answers],
+                         [None] * 5 + ["queue_full"] * 3)
+        self.assertEqual(self.queued("narrow"), 5)
+
+    def test_defaults_of_a_queue_are_those_of_its_items(self):
+        self.mill.call("PATCH", "/v1/queues/urgent", {"defaults": {"priority": 8, "max_attempts": 2}})
+        for path in (PATH, PATH + "?atomic=true"):
+            answers = self.batch([{"task": "a", "queue": "urgent"}], path=path).value
+            job = self.mill.job(answers[0]["id"])
+            self.assertEqual((job["priority"], job["max_attempts"]), (8, 2))
 
     def test_a_body_that_breaks_is_told_in_the_place_of_the_next_item(self):
         for body, content_type, code in ((b'[{"task":"a"} {"task":"b"}]', "application/json", "bad_json"),
@@ -439,6 +466,39 @@ class Atomic(Batch):
         harness.wait_for(lambda: b"jobmill_http_connections 1\n" in self.mill.get("/metrics").body,
                          "the broker lets the connections go")
         self.assertEqual(self.queued("left"), 0)
+
+
+class Crash(unittest.TestCase):
+    def test_what_was_answered_is_there_after_a_crash(self):
+        """The ledger: every id that was told is a job, and nothing was made that was not asked."""
+        with harness.Mill() as mill:
+            mill.start_redis()
+            mill.start_broker()
+            with Stream(mill) as stream:
+                stream.send(b'{"task":"a","queue":"q"}\n' * 20000)
+                stream.read_answers(3000)
+                mill.broker.kill()
+                told = re.findall(rb'"id":"(\w+)"', stream.got)
+            mill.start_broker()
+            for job_id in told[::100] + told[-1:]:
+                self.assertEqual(mill.job(job_id.decode())["task"], "a")
+            queued = mill.get("/v1/queues/q").value["jobs"]["queued"]
+            self.assertGreaterEqual(queued, len(told))
+            self.assertLessEqual(queued, 20000)
+
+    def test_of_an_atomic_batch_all_or_nothing_is_there_after_a_crash(self):
+        with harness.Mill() as mill:
+            mill.start_redis()
+            mill.start_broker()
+            for wait_s in (0, 0.02, 0.1, 0.3):
+                before = queued_of(mill, "q")
+                with Stream(mill, PATH + "?atomic=true") as stream:
+                    stream.send(b'{"task":"a","queue":"q"}\n' * 20000)
+                    stream.end()
+                    time.sleep(wait_s)  # somewhere in the work, each time at another place
+                    mill.broker.kill()
+                mill.start_broker()
+                self.assertIn(queued_of(mill, "q") - before, (0, 20000))
 
 
 class Shutdown(unittest.TestCase):
