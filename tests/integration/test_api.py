@@ -478,6 +478,10 @@ class Lists(Api):
         self.assertEqual(self.ids("tag=red&state=queued"), [other])
         self.assertEqual(self.ids("tag=red&state=cancelled"), [red])
         self.assertEqual(self.ids("queue=tagged"), [red, plain])
+        self.call("PATCH", f"/v1/jobs/{other}", {"tags": ["blue", "red.not"]})
+        self.assertEqual((self.ids("tag=blue"), self.ids("tag=red")), ([other], [red]))
+        self.assertEqual(self.call("DELETE", f"/v1/jobs/{red}").status, 204)
+        self.assertEqual(self.ids("tag=red"), [])
 
     def test_jobs_are_found_by_their_limit_key(self):
         ids = [self.mill.submit("noop", queue="keyed", retain_ms=60000, **fields)["id"]
