@@ -11,7 +11,7 @@
 
 /* What is looked at for one page, which may so be short. The rows bound what a fast machine does
  * for one request; the time, what a slow disk costs. */
-enum { PAGE_ROWS = 100000, PAGE_MS = 20 };
+enum { PAGE_ROWS = 100000, PAGE_MS = 10 };
 
 /* ---- GET /v1/jobs ---- */
 
