@@ -6,6 +6,7 @@
 #include "tests/unit/store_fixture.h"
 
 #include "broker/job_options.h"
+#include "broker/reader_inside.h"
 #include "schema/id.h"
 
 enum { JOBS = 240, MAX_JOBS = 400, ROUNDS = 120, MOVES = 6 };
@@ -479,6 +480,44 @@ static void a_rare_tag_costs_no_look_at_what_lies_between(void **state)
     assert_int_equal(next, 0); /* among 240 jobs, four rows were enough to come to the end */
 }
 
+/* ---- plans ---- */
+
+static void check_plan(sqlite3 *db, const char *text)
+{
+    sqlite3_stmt *stmt = NULL;
+    char sql[1024];
+    size_t steps = 0;
+
+    snprintf(sql, sizeof(sql), "EXPLAIN QUERY PLAN %s", text);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    while (sqlite3_step(stmt) == SQLITE_ROW) {
+        const char *step = (const char *)sqlite3_column_text(stmt, 3);
+
+        if (strstr(step, "TEMP B-TREE") != NULL || strncmp(step, "SCAN", 4) == 0)
+            fail_msg("%s\nwould %s", text, step);
+        steps++;
+    }
+    assert_true(steps > 0);
+    sqlite3_finalize(stmt);
+}
+
+/* A walk that sorted, or began at the end of its table, would read millions of rows for a page. */
+static void no_walk_sorts_or_reads_what_is_outside_of_its_range(void **state)
+{
+    static const char *const walks[] = {
+#define X(name, text) text,
+        READER_WALKS(X)
+#undef X
+    };
+    struct world *w = *state;
+    sqlite3 *db = NULL;
+
+    assert_int_equal(sqlite3_open_v2(w->f->path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    for (size_t i = 0; i < JM_COUNT_OF(walks); i++)
+        check_plan(db, walks[i]);
+    sqlite3_close(db);
+}
+
 #define FIND_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -489,6 +528,7 @@ int main(void)
         FIND_TEST(paging_loses_and_repeats_nothing_while_jobs_move),
         FIND_TEST(a_search_ends_when_its_time_is_over_and_goes_on_from_there),
         FIND_TEST(a_rare_tag_costs_no_look_at_what_lies_between),
+        FIND_TEST(no_walk_sorts_or_reads_what_is_outside_of_its_range),
     };
 
     return cmocka_run_group_tests(unit_tests, NULL, NULL);
