@@ -138,6 +138,22 @@ class Inputs(unittest.TestCase):
         self.run_cases("bad_*.txt", self.check_refused)
         self.assertEqual((self.last_id(), self.mill.get("/v1/queues").value), before)
 
+    def test_what_is_wrong_in_a_submit_is_told_alike_of_an_item_of_a_batch(self):
+        cases = [Case(self.fill(text)) for _, text in read_cases("bad_submit.txt")]
+        cases = [case for case in cases if case.status == 422 and case.target == "/v1/jobs" and
+                 not case.headers and not case.is_json_only and "idempotency_key" not in case.body]
+        self.assertGreater(len(cases), 100)
+        items = [json.loads(case.body) for case in cases]
+        for kind, body in (("application/json", json.dumps(items).encode()),
+                           ("application/msgpack", b"".join(map(mp.pack, items)))):
+            answer = self.mill.call("POST", "/v1/jobs/batch", body,
+                                    {"Content-Type": kind, "Accept": "application/json"})
+            self.assertEqual((answer.status, len(answer.value)), (200, len(cases)), answer)
+            for case, item in zip(cases, answer.value):
+                found = {name: item["error"][name] for name in ("code", "field", "limit")
+                         if name in item["error"]}
+                self.assertEqual(found, case.expected(), case.title)
+
     def check_taken(self, case, answer):
         job = answer.value
         self.assertEqual([job["state"]], case.words)
