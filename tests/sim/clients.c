@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/core_batch.h"
 #include "broker/job_options.h"
 #include "schema/errors.h"
 #include "tests/sim/sim.h"
+
+enum { BATCH_JOBS = 5 };
 
 struct sim_call {
     struct list link;
@@ -19,6 +22,9 @@ struct sim_call {
     struct core_set_conf set;
     char key[24]; /* empty: none */
     struct buf options;
+    struct core_batch batch;
+    struct core_outcome outcomes[BATCH_JOBS];
+    bool is_bad; /* two of its jobs cannot both be stored */
 };
 
 const char *const sim_queues[SIM_QUEUES] = {"a", "b"};
@@ -102,6 +108,97 @@ static void submit(struct sim *s, const char *key)
     if (core_submit(s->core, &call->submit) != 0)
         call_free(call);
 }
+
+/* ---- batches that are stored as a whole ---- */
+
+static int next_of_batch(struct core_batch *b, struct core_submit **ret_submit)
+{
+    struct sim_call *call = JM_CONTAINER_OF(b, struct sim_call, batch);
+
+    /* The first and the last want one place. */
+    if (call->is_bad && (b->at == 0 || b->at == b->count - 1))
+        call->submit.op.unique =
+            (struct store_unique){.how = UNIQUE_UNFINISHED, .on_conflict = UNIQUE_REJECT};
+    else
+        call->submit.op.unique.how = UNIQUE_NOT;
+    call->submit.delay_ms = b->at % 3 == 1 ? 700 : 0;
+    *ret_submit = &call->submit;
+    return 0;
+}
+
+static void ignore_refusal(struct core_batch *b, const struct core_submit *x, int status)
+{
+    (void)b;
+    (void)x;
+    (void)status;
+}
+
+static size_t count_stored(struct sim *s, const struct sim_call *call)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < call->batch.count; i++) {
+        struct job_view job;
+
+        count += call->outcomes[i].id != 0 &&
+                 reader_get(s->reader, call->outcomes[i].id, false, &job) == 0;
+    }
+    return count;
+}
+
+/* The broker crashed, and what became of the batch is not known: but it is one or the other. */
+static void judge_batch(struct sim *s, void *arg)
+{
+    struct sim_call *call = arg;
+    size_t stored;
+
+    if (s->core == NULL) {
+        sim_at(s, 100 * SIM_MS, judge_batch, call);
+        return;
+    }
+    stored = count_stored(s, call);
+    if (stored != 0 && (stored != call->batch.count || call->is_bad))
+        sim_fail(s, "of a batch of %zu jobs %zu are there", call->batch.count, stored);
+    call_free(call);
+}
+
+static void on_batch(struct core_batch *b, int status)
+{
+    struct sim_call *call = JM_CONTAINER_OF(b, struct sim_call, batch);
+    struct sim *s = call->sim;
+
+    for (size_t i = 0; i < b->count && status == 0; i++)
+        promise(s, b->outcomes[i].id);
+    if (status == 0 ? call->is_bad : status == JM_EBATCH && !call->is_bad)
+        sim_fail(s, "a batch came to the wrong end");
+    judge_batch(s, call);
+}
+
+static void submit_batch(struct sim *s)
+{
+    struct sim_call *call = call_new(s);
+    struct span queue = span_of_str(sim_queues[sim_random(s, SIM_QUEUES)]);
+
+    call->is_bad = sim_chance(s, 30);
+    call->submit.op.spec = (struct job_spec){.queue = queue,
+                                             .task = span_of_str(sim_tasks[0]),
+                                             .args = span_of("\xc0", 1),
+                                             .priority = 5,
+                                             .max_attempts = 3,
+                                             .timeout_ms = 3600000,
+                                             .grace_ms = 5000};
+    call->batch = (struct core_batch){.outcomes = call->outcomes,
+                                      .count = 2 + sim_random(s, BATCH_JOBS - 1),
+                                      .next = next_of_batch,
+                                      .on_refused = ignore_refusal,
+                                      .on_done = on_batch};
+    for (size_t i = 0; i < call->batch.count; i++)
+        call->outcomes[i].queue = core_need_queue(s->core, queue);
+    if (core_batch_submit(s->core, &call->batch) != 0)
+        call_free(call);
+}
+
+/* ---- cancels ---- */
 
 static void on_cancelled(struct core_cancel *x, int status)
 {
@@ -224,6 +321,10 @@ static void act(struct sim *s, void *arg)
     }
     if (sim_chance(s, 5)) {
         limit_something(s);
+        return;
+    }
+    if (sim_chance(s, 5)) {
+        submit_batch(s);
         return;
     }
     if (sim_chance(s, 50))

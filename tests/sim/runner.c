@@ -71,6 +71,22 @@ static void finish_batch(struct sim *s, void *arg)
     free(b);
 }
 
+/* As the writer thread does: what may be undone has a transaction of its own. */
+static void take_ops(struct list *to, struct list *from)
+{
+    bool is_alone = false;
+
+    while (!list_is_empty(from) && !is_alone) {
+        struct store_op *op = LIST_ENTRY(from->next, struct store_op, link);
+
+        is_alone = op->is_alone;
+        if (is_alone && !list_is_empty(to))
+            return;
+        list_remove(&op->link);
+        list_push_back(to, &op->link);
+    }
+}
+
 static void run_batch(struct sim *s, void *arg)
 {
     struct batch *b;
@@ -84,7 +100,7 @@ static void run_batch(struct sim *s, void *arg)
     assert(b != NULL);
     list_init(&b->ops);
     list_init(&b->link);
-    list_splice_back(&b->ops, &s->runner.waiting);
+    take_ops(&b->ops, &s->runner.waiting);
     LIST_EACH(node, &b->ops)
     plant(s, LIST_ENTRY(node, struct store_op, link));
     if (store_run(s->store, &b->ops) != 0 || store_sync(s->store) != 0)
