@@ -31,6 +31,7 @@ enum {
 static void count_in(struct dispatch *d, struct dispatch_job *job)
 {
     job->queue->unbegun[job->priority]++;
+    job->queue->unbegun_favoured += job->is_favoured;
     d->expiring += job->expires_at_ms != 0;
     if (job->key != NULL)
         lanes_key_take(&d->lanes, job->key, 1);
@@ -43,10 +44,16 @@ void dispatch_on_room(void *dispatch, struct queue *q)
     dispatch_mark(dispatch, q);
 }
 
+static void count_begun(const struct dispatch_job *job)
+{
+    job->queue->unbegun[job->priority]--;
+    job->queue->unbegun_favoured -= job->is_favoured;
+}
+
 static void count_out(struct dispatch *d, struct dispatch_job *job)
 {
     if (!job->has_begun)
-        job->queue->unbegun[job->priority]--;
+        count_begun(job);
     d->expiring -= job->expires_at_ms != 0;
     if (job->key != NULL)
         lanes_key_give(&d->lanes, job->key, 1);
@@ -73,6 +80,7 @@ struct dispatch_job *dispatch_job_new(struct dispatch *d, const struct dispatch_
     job->expires_at_ms = facts->expires_at_ms;
     job->key = facts->key;
     job->policy = facts->policy;
+    job->is_favoured = facts->is_favoured;
     job->frame_len = frame.len;
     memcpy(job->frame, frame.data, frame.len);
     list_push_back(&q->jobs, &job->in_queue);
@@ -326,7 +334,7 @@ void dispatch_note_begun(struct dispatch *d, struct dispatch_job *job)
     if (job->has_begun)
         return;
     job->has_begun = true;
-    job->queue->unbegun[job->priority]--;
+    count_begun(job);
     dispatch_mark(d, job->queue); /* something urgent may go now */
 }
 

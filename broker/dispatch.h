@@ -54,7 +54,8 @@ struct dispatch_job {
     uint32_t attempt;
     enum dispatch_place place;
     bool is_over;
-    bool is_urgent; /* it goes before all that is in the list already */
+    bool is_urgent;   /* it goes before all that is in the list already */
+    bool is_favoured; /* because its key had little to do (lanes.h) */
     uint32_t priority;
     int64_t expires_at_ms;      /* wall clock; 0: never */
     struct key *key;            /* of its limit_key */

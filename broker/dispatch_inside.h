@@ -22,6 +22,7 @@ struct dispatch_facts {
     uint32_t attempt;
     uint32_t priority;
     int64_t expires_at_ms;
+    bool is_favoured;
 };
 
 /* Adds a job to the table (place RESERVED) and to its queue's window; NULL without memory. */
@@ -84,13 +85,15 @@ struct plan {
     size_t jobs;           /* of all turns together */
     struct conf_rate rate; /* by which tokens are held; none: limit 0 */
     struct conf_rate key_rate;
+    bool is_favoured; /* the jobs are to go before what is in Redis */
 };
 
 void dispatch_plan_init(struct plan *p);
 void dispatch_plan_done(struct plan *p);
 
 /* Chooses up to `max_jobs` of what waits in the queue with a priority above `above`, and holds
- * their places at keys, tasks and buckets. Without memory it chooses less. */
+ * their places at keys, tasks and buckets. Without memory it chooses less. If p->is_favoured is
+ * set, only of keys that have credit, and by the queue's favours. */
 void dispatch_plan_make(struct dispatch *d, struct queue *q, size_t max_jobs, uint32_t above,
                         struct plan *p);
 

@@ -93,7 +93,8 @@ struct choice {
     struct queue *queue;
     struct plan *plan;
     size_t left;
-    struct list chosen; /* turn.in_plan, in the order in which they were first given */
+    struct list chosen;    /* turn.in_plan, in the order in which they were first given */
+    struct list set_aside; /* turn.set_aside */
 };
 
 /* Which of the turn's lanes the jobs will come from, the store knows: so each is held for. */
@@ -125,6 +126,7 @@ static void give(struct choice *c, struct turn *turn, size_t count)
     hold_tasks(turn);
     if (rate != NULL)
         bucket_spend(&turn->key->bucket, rate, c->dispatch->lanes.now_us, count);
+    lanes_key_spend(turn->key, (uint32_t)count);
     lanes_key_take(&c->dispatch->lanes, turn->key, (uint32_t)count);
 }
 
@@ -142,8 +144,15 @@ static struct turn *next_of(const struct queue *q, uint32_t priority)
     return rested;
 }
 
+/* All that it has is chosen already. */
+static void set_aside(struct choice *c, struct turn *turn)
+{
+    lanes_enter(turn, TURN_NOWHERE, 0);
+    list_push_back(&c->set_aside, &turn->set_aside);
+}
+
 /* One priority. A turn that is alone gets all there is room for at once. */
-static void choose(struct choice *c, uint32_t priority, struct list *set_aside)
+static void choose(struct choice *c, uint32_t priority)
 {
     struct queue *q = c->queue;
     struct turn *turn;
@@ -154,21 +163,41 @@ static void choose(struct choice *c, uint32_t priority, struct list *set_aside)
 
         if (turn->place != TURN_READY)
             continue; /* it rests now */
-        if (room > 0) {
+        if (room == 0)
+            set_aside(c, turn);
+        else
             give(c, turn, is_alone ? lesser(room, c->left) : 1);
-            continue;
-        }
-        /* All that it has is chosen already. */
-        lanes_enter(turn, TURN_NOWHERE, 0);
-        list_push_back(set_aside, &turn->set_aside);
     }
 }
 
-static void bring_back(struct list *set_aside)
+static void choose_favoured(struct choice *c, uint32_t above)
+{
+    struct queue *q = c->queue;
+    size_t most = c->left;
+    struct heap_node *first;
+
+    while (c->left > 0 && q->favours > 0 && (first = heap_first(&q->fresh)) != NULL) {
+        struct turn *turn = JM_CONTAINER_OF(first, struct turn, fresh);
+        size_t room = turn->priority > above ? turn_room(c->dispatch, turn) : 0;
+
+        if (turn->priority <= above)
+            return;
+        if (turn->place != TURN_READY)
+            continue;
+        if (room == 0 || turn->key->out >= q->window.used + (most - c->left)) {
+            set_aside(c, turn); /* or there are no others: it would go before its own */
+            continue;
+        }
+        give(c, turn, 1);
+        q->favours--;
+    }
+}
+
+static void bring_back(struct choice *c)
 {
     struct list *node;
 
-    while ((node = list_pop_front(set_aside)) != NULL)
+    while ((node = list_pop_front(&c->set_aside)) != NULL)
         lanes_enter(LIST_ENTRY(node, struct turn, set_aside), TURN_READY, 0);
 }
 
@@ -255,14 +284,17 @@ void dispatch_plan_make(struct dispatch *d, struct queue *q, size_t max_jobs, ui
                         struct plan *p)
 {
     struct choice c = {.dispatch = d, .queue = q, .plan = p, .left = max_jobs};
-    struct list set_aside;
     struct list *node;
 
     list_init(&c.chosen);
-    list_init(&set_aside);
-    for (uint32_t priority = JM_PRIORITY_MAX; priority > above; priority--)
-        choose(&c, priority, &set_aside);
-    bring_back(&set_aside);
+    list_init(&c.set_aside);
+    if (p->is_favoured)
+        choose_favoured(&c, above);
+    for (uint32_t priority = JM_PRIORITY_MAX; !p->is_favoured && priority > above; priority--)
+        choose(&c, priority);
+    bring_back(&c);
+    if (!p->is_favoured)
+        q->favours = (uint32_t)lesser(LANES_FAVOURS, q->favours + (max_jobs - c.left));
     while ((node = list_pop_front(&c.chosen)) != NULL)
         write_turn(&c, LIST_ENTRY(node, struct turn, in_plan));
     p->rate = q->conf.rate;

@@ -114,7 +114,8 @@ static struct dispatch_job *admit(struct take *t, const struct store_taken *take
                                    .id = taken->id,
                                    .attempt = taken->attempt,
                                    .priority = turns[taken->turn].priority,
-                                   .expires_at_ms = taken->expires_at_ms};
+                                   .expires_at_ms = taken->expires_at_ms,
+                                   .is_favoured = t->plan.is_favoured};
 
     return dispatch_job_new(t->dispatch, &facts,
                             span_of(t->frames.data + taken->offset, taken->len));
@@ -134,7 +135,7 @@ static size_t admit_all(struct take *t)
             t->refs[left++] = (struct store_ref){.id = taken->id, .attempt = taken->attempt};
             continue;
         }
-        job->is_urgent = job->priority > t->above;
+        job->is_urgent = job->is_favoured || job->priority > t->above;
         dispatch_to_outbox(t->dispatch, job);
     }
     free(order);
@@ -240,18 +241,25 @@ static void submit(struct take *t, size_t bytes)
     runner_submit(d->core->seams.runner, &t->op.op);
 }
 
-/* `above`: jobs of a higher priority only, and they go before what is in Redis; else any, and those
- * of a higher priority than what waits there go before it. */
+enum take_what {
+    TAKE_ANY,      /* those of a higher priority than what waits in Redis go before it */
+    TAKE_URGENT,   /* only those */
+    TAKE_FAVOURED, /* of keys that have credit, not below what waits there; all go before it */
+};
+
 static void take_some(struct dispatch *d, struct queue *q, size_t jobs, size_t bytes,
-                      bool is_urgent)
+                      enum take_what what)
 {
     struct take *t = take_new(d, q);
+    uint32_t above = 0;
 
     if (t == NULL)
         return;
     t->above = dispatch_highest_unbegun(q);
-    dispatch_plan_make(d, q, jobs < BATCH_JOBS ? jobs : BATCH_JOBS, is_urgent ? t->above : 0,
-                       &t->plan);
+    if (what != TAKE_ANY && t->above > 0)
+        above = what == TAKE_URGENT ? t->above : t->above - 1;
+    t->plan.is_favoured = what == TAKE_FAVOURED;
+    dispatch_plan_make(d, q, jobs < BATCH_JOBS ? jobs : BATCH_JOBS, above, &t->plan);
     if (t->above == 0)
         t->above = JM_PRIORITY_MAX; /* nothing waits there: there is nothing to go before */
     if (t->plan.jobs > 0 && make_room(t)) {
@@ -260,6 +268,15 @@ static void take_some(struct dispatch *d, struct queue *q, size_t jobs, size_t b
     }
     dispatch_plan_settle(d, q, &t->plan, NULL);
     take_free(t);
+}
+
+static uint32_t count_unbegun(const struct queue *q)
+{
+    uint32_t count = 0;
+
+    for (uint32_t priority = JM_PRIORITY_MIN; priority <= JM_PRIORITY_MAX; priority++)
+        count += q->unbegun[priority];
+    return count;
 }
 
 /* An urgent job goes although the window is full, as many as there are slots: it would else wait
@@ -273,7 +290,22 @@ static bool take_urgent(struct dispatch *d, struct queue *q)
     if (above == 0 || !lanes_has_ready(q, above) || bytes == 0 || room == 0 ||
         d->jobs + d->taking_jobs >= JM_WINDOW_JOBS)
         return false;
-    take_some(d, q, jobs < room ? jobs : room, bytes, true);
+    take_some(d, q, jobs < room ? jobs : room, bytes, TAKE_URGENT);
+    return q->is_taking;
+}
+
+/* Likewise a favoured job, as long as few of them wait: so they begin soon, and nearly in order. */
+static bool take_favoured(struct dispatch *d, struct queue *q)
+{
+    size_t most = (size_t)q->window.slots * WINDOW_FLOOR_PER_SLOT;
+    size_t bytes = dispatch_bytes_room(d, q), room = dispatch_limit_room(d, q);
+
+    if (heap_first(&q->fresh) == NULL || q->favours == 0 || q->unbegun_favoured >= most ||
+        count_unbegun(q) == q->unbegun_favoured || bytes == 0 ||
+        d->jobs + d->taking_jobs >= JM_WINDOW_JOBS)
+        return false;
+    most -= q->unbegun_favoured;
+    take_some(d, q, most < room ? most : room, bytes, TAKE_FAVOURED);
     return q->is_taking;
 }
 
@@ -285,7 +317,7 @@ void dispatch_take_if_room(struct dispatch *d, struct queue *q)
     size_t limit = dispatch_limit_room(d, q);
 
     if (q->is_taking || limit == 0 || !lanes_has_ready(q, 0) || take_urgent(d, q) ||
-        window_room(&q->window) == 0)
+        take_favoured(d, q) || window_room(&q->window) == 0)
         return;
     if (jobs == 0 || bytes == 0) {
         list_remove(&q->waiting);
@@ -295,5 +327,5 @@ void dispatch_take_if_room(struct dispatch *d, struct queue *q)
     if (q->window.used > 0 && jobs < q->window.limit / TAKE_SHARE &&
         jobs < (size_t)q->counts.by_state[JOB_QUEUED])
         return;
-    take_some(d, q, jobs < limit ? jobs : limit, bytes, false);
+    take_some(d, q, jobs < limit ? jobs : limit, bytes, TAKE_ANY);
 }

@@ -17,10 +17,14 @@ static uint64_t hash_of_key(const struct queue *q, struct span name)
 
 static void note_idle(struct lanes *ls, struct key *key)
 {
+    bool is_idle = key->out == 0 && list_is_empty(&key->turns);
+
+    if (is_idle)
+        key->credit = LANES_CREDIT;
     if (key->name_len == 0)
         return;
     list_remove(&key->in_idle);
-    if (key->out == 0 && list_is_empty(&key->turns))
+    if (is_idle)
         list_push_back(&ls->idle_keys, &key->in_idle);
 }
 
@@ -91,6 +95,15 @@ size_t lanes_key_room(const struct key *key)
     return key->out < limit ? limit - key->out : 0;
 }
 
+static void reorder_ready(struct turn *turn)
+{
+    struct queue *q = turn->key->queue;
+
+    heap_move(&q->ready[turn->priority], &turn->node, turn->key->out, turn->order);
+    if (heap_has(&turn->fresh))
+        heap_move(&q->fresh, &turn->fresh, lanes_rank(turn), turn->order);
+}
+
 /* The turns of a key stand where the number of its jobs that are out puts them. */
 static void reorder(struct lanes *ls, struct key *key)
 {
@@ -101,7 +114,7 @@ static void reorder(struct lanes *ls, struct key *key)
         struct turn *turn = LIST_ENTRY(node, struct turn, in_key);
 
         if (turn->place == TURN_READY)
-            heap_move(&key->queue->ready[turn->priority], &turn->node, key->out, turn->order);
+            reorder_ready(turn);
         else if (turn->place == TURN_AT_TASK)
             lanes_reorder_at_tasks(turn);
         else if (turn->place == TURN_AT_KEY && has_room)
@@ -123,6 +136,15 @@ void lanes_key_give(struct lanes *ls, struct key *key, uint32_t count)
     reorder(ls, key);
 }
 
+void lanes_key_spend(struct key *key, uint32_t count)
+{
+    key->credit -= count < key->credit ? count : key->credit;
+    if (key->credit > 0)
+        return;
+    LIST_EACH(node, &key->turns)
+    heap_remove(&key->queue->fresh, &LIST_ENTRY(node, struct turn, in_key)->fresh);
+}
+
 /* ---- turns ---- */
 
 bool lanes_is_before(const struct turn *a, const struct turn *b)
@@ -134,6 +156,7 @@ static void leave(struct turn *turn)
 {
     struct queue *q = turn->key->queue;
 
+    heap_remove(&q->fresh, &turn->fresh);
     if (turn->place == TURN_READY)
         heap_remove(&q->ready[turn->priority], &turn->node);
     else if (turn->place == TURN_AT_RATE)
@@ -159,6 +182,8 @@ void lanes_enter(struct turn *turn, enum turn_place place, uint64_t until_us)
         is_there = lanes_rest_at_tasks(turn);
     if (is_there)
         turn->place = place;
+    if (turn->place == TURN_READY && turn->key->credit > 0) /* without memory it has no favours */
+        (void)!heap_insert(&q->fresh, &turn->fresh, lanes_rank(turn), turn->order);
 }
 
 static struct turn *need_turn(struct lanes *ls, struct key *key, uint32_t priority)

@@ -8,6 +8,11 @@
  * first; within a turn its lanes together go by (due, id). A turn that may not go now rests aside,
  * so that whoever chooses never looks at it again before something has changed:
  *
+ * A key that had nothing to do comes back with a credit of some jobs that may be favoured: they go
+ * before what the others have in Redis already, so that a few jobs of one key hardly notice the
+ * many of another (as a new flow in fq_codel goes before the old ones: RFC 8290, section 4.2). The
+ * queue's favours bound that: each one is earned by a job that was not favoured.
+ *
  *     READY ──▶ AT_KEY   its key has as many jobs out as it may; until one of them ends
  *           ──▶ AT_TASK  all its tasks have; until any of these has room and it is first in line
  *           ──▶ AT_RATE  its key's bucket is empty; until it has a token
@@ -32,6 +37,11 @@
 #include "lib/list.h"
 
 struct queue;
+
+enum {
+    LANES_CREDIT = 32,  /* of a key that has had nothing to do */
+    LANES_FAVOURS = 64, /* of a queue, at most */
+};
 
 /* A task for which something is set. It stays once it is there. */
 struct task_policy {
@@ -60,7 +70,8 @@ struct key {
     struct list in_idle; /* lanes.idle_keys, while it has no job out and none waiting; one without a
                             name is in lanes.kept_keys and stays */
     struct queue *queue;
-    uint32_t out; /* jobs that hold a place, or are being taken */
+    uint32_t out;    /* jobs that hold a place, or are being taken */
+    uint32_t credit; /* jobs from the backlog that may still be favoured */
     struct bucket bucket;
     struct list turns; /* turn.in_key */
     size_t name_len;
@@ -70,7 +81,8 @@ struct key {
 enum turn_place { TURN_NOWHERE, TURN_READY, TURN_AT_KEY, TURN_AT_TASK, TURN_AT_RATE };
 
 struct turn {
-    struct heap_node node; /* READY: queue.ready[priority]; AT_RATE: queue.resting */
+    struct heap_node node;  /* READY: queue.ready[priority]; AT_RATE: queue.resting */
+    struct heap_node fresh; /* READY, and its key has credit: queue.fresh */
     enum turn_place place;
     struct key *key;
     struct list in_key;
@@ -127,6 +139,9 @@ struct key *lanes_find_key(const struct lanes *ls, const struct queue *q, struct
 /* One job more, or less, of the key holds a place. */
 void lanes_key_take(struct lanes *ls, struct key *key, uint32_t count);
 void lanes_key_give(struct lanes *ls, struct key *key, uint32_t count);
+
+/* So many jobs of the key go out of the backlog: that is of its credit. */
+void lanes_key_spend(struct key *key, uint32_t count);
 
 /* The policy of a task, or NULL if nothing is set for it; made if there is none (NULL without
  * memory). */

@@ -6,6 +6,12 @@
 
 #include "broker/lanes.h"
 
+/* By priority, then by how many of its key are out. */
+static inline uint64_t lanes_rank(const struct turn *turn)
+{
+    return (uint64_t)(JM_PRIORITY_MAX - turn->priority) << 32 | turn->key->out;
+}
+
 /* Puts the turn into the line of each of its tasks; false without memory, and then into none. */
 bool lanes_rest_at_tasks(struct turn *turn) JM_MUST_CHECK;
 

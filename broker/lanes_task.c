@@ -82,11 +82,6 @@ void lanes_policy_give(struct task_policy *p, uint32_t count, void *owner, lanes
 
 /* ---- turns that rest at them ---- */
 
-static uint64_t rank_at_task(const struct turn *turn)
-{
-    return (uint64_t)(JM_PRIORITY_MAX - turn->priority) << 32 | turn->key->out;
-}
-
 void lanes_reorder_at_tasks(struct turn *turn)
 {
     LIST_EACH(node, &turn->lanes)
@@ -94,7 +89,7 @@ void lanes_reorder_at_tasks(struct turn *turn)
         struct lane *lane = LIST_ENTRY(node, struct lane, in_turn);
 
         if (lane->rest != NULL)
-            heap_move(&lane->rest->lanes, &lane->at_task, rank_at_task(turn), turn->order);
+            heap_move(&lane->rest->lanes, &lane->at_task, lanes_rank(turn), turn->order);
     }
 }
 
@@ -147,7 +142,7 @@ static bool rest_at_task(struct lane *lane)
 
     if (rest == NULL)
         return false;
-    if (heap_insert(&rest->lanes, &lane->at_task, rank_at_task(turn), turn->order) != 0) {
+    if (heap_insert(&rest->lanes, &lane->at_task, lanes_rank(turn), turn->order) != 0) {
         drop_rest_if_empty(rest);
         return false;
     }

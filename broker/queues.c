@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/lanes.h"
 #include "schema/limits.h"
 
 void queues_init(struct queues *qs)
@@ -20,6 +21,7 @@ void queues_done(struct queues *qs)
 
         for (size_t i = 0; i < JM_COUNT_OF(q->ready); i++)
             heap_done(&q->ready[i]);
+        heap_done(&q->fresh);
         heap_done(&q->resting);
         free(q);
     }
@@ -50,6 +52,7 @@ static struct queue *queue_new(struct span name)
     q->name = span_of(copy, name.len);
     keys_queue(q->key, copy, name.len);
     window_init(&q->window);
+    q->favours = LANES_FAVOURS;
     list_init(&q->jobs);
     list_init(&q->outbox);
     list_init(&q->urgent);

@@ -34,9 +34,11 @@ struct queue {
 
     /* lanes.c's: what waits */
     struct heap ready[JM_PRIORITY_MAX + 1]; /* turns that may go, by priority */
-    struct heap resting;                    /* turns whose rate has no token, by time */
-    struct list at_task;                    /* task_rest.in_queue: turns whose tasks have no room */
-    struct key *unkeyed;                    /* of jobs without a limit_key; NULL before the first */
+    struct heap fresh;   /* those of them whose keys have credit, by priority and then likewise */
+    uint32_t favours;    /* jobs that may be favoured, until others have earned more */
+    struct heap resting; /* turns whose rate has no token, by time */
+    struct list at_task; /* task_rest.in_queue: turns whose tasks have no room */
+    struct key *unkeyed; /* of jobs without a limit_key; NULL before the first */
 
     /* dispatch.c's */
     struct window window;
@@ -47,6 +49,7 @@ struct queue {
     struct list outbox; /* dispatch_job.in_batch: committed, and pushed at the end of this turn */
     struct list urgent; /* likewise, to go before all that is in the list already */
     uint32_t unbegun[JM_PRIORITY_MAX + 1]; /* jobs that are out and not known to have begun */
+    uint32_t unbegun_favoured;             /* of them */
     struct bucket bucket;                  /* of conf.rate */
     struct timer tokens;                   /* when there may be one again */
     struct dispatch *dispatch; /* that the timer marks it at; NULL while nothing is set */

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "schema/errors.h"
 
@@ -288,6 +289,67 @@ static void a_take_of_several_priorities_goes_out_by_priority(void **state)
     }
 }
 
+/* The host has two of its slots at work on what it claims: so many jobs are run at once. */
+static size_t run_round(struct sim *s, const char *key)
+{
+    struct story_claimed claimed[2];
+    size_t of_key = 0;
+
+    for (size_t i = 0; i < JM_COUNT_OF(claimed); i++) {
+        struct dispatch_job *job;
+
+        claimed[i] = story_claim(s, LIVE);
+        job = dispatch_find(&s->core->dispatch, claimed[i].id);
+        assert_non_null(job);
+        of_key += strcmp(job->key->name, key) == 0;
+    }
+    story_beat(s, LIVE, 0);
+    sim_run_ms(s, 20);
+    for (size_t i = 0; i < JM_COUNT_OF(claimed); i++)
+        story_end(s, claimed[i], WIRE_SUCCEEDED);
+    sim_run_ms(s, 20);
+    return of_key;
+}
+
+static void a_few_jobs_of_one_key_go_before_the_many_of_another(void **state)
+{
+    struct sim *s = *state;
+
+    serve(s);
+    submit_many(s, 300, (struct story_job){.key = "big"});
+    sim_run_ms(s, 100);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(run_round(s, "big"), 2);
+    for (int again = 0; again < 3; again++) {
+        submit_many(s, 10, (struct story_job){.key = "small"});
+        sim_run_ms(s, 20);
+        for (int i = 0; i < 5; i++)
+            assert_int_equal(run_round(s, "small"), 2);
+    }
+    submit_many(s, 10, (struct story_job){.key = "small", .priority = 4});
+    sim_run_ms(s, 20);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(run_round(s, "big"), 2);
+}
+
+static void favours_leave_the_others_half_of_the_places(void **state)
+{
+    struct sim *s = *state;
+    size_t of_big = 0;
+    char key[16];
+
+    serve(s);
+    submit_many(s, 300, (struct story_job){.key = "big"});
+    sim_run_ms(s, 100);
+    for (int i = 0; i < 400; i++) { /* two keys that are new in each round, and two slots */
+        snprintf(key, sizeof(key), "k%d", i);
+        story_submit(s, (struct story_job){.key = key});
+        if (i % 2 == 1)
+            of_big += run_round(s, "big");
+    }
+    assert_in_range(of_big, 130, 200);
+}
+
 /* ---- pauses ---- */
 
 static void a_paused_queue_gets_back_what_is_in_redis(void **state)
@@ -533,6 +595,8 @@ int main(void)
         STORY(keys_that_are_gone_are_forgotten),
         STORY(a_higher_limit_holds_at_once),
         STORY(a_take_of_several_priorities_goes_out_by_priority),
+        STORY(a_few_jobs_of_one_key_go_before_the_many_of_another),
+        STORY(favours_leave_the_others_half_of_the_places),
         STORY(a_paused_queue_gets_back_what_is_in_redis),
         STORY(a_pause_after_a_resume_takes_back_what_went_out_in_between),
         STORY(a_pause_that_redis_refuses_is_done_when_it_no_longer_does),
