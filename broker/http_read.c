@@ -72,6 +72,8 @@ void http_read_refuse(struct http_conn *c, int error, const char *detail, uint64
     }
     x->closes = true;
     x->method = x->head.method; /* to a HEAD no body is sent, however wrong it is */
+    if (errors_http_status(error) == 503)
+        http_exchange_add_header(x, "Retry-After", span_of_str("1"));
     http_exchange_answer_problem(x, &problem);
 }
 
