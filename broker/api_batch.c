@@ -386,12 +386,30 @@ static void choose_form(struct call *call)
         call->form = call->taken; /* api.c has refused those that take none */
 }
 
+/* One key for all is not kept: who thinks that it is shall not find out by a repeat. */
+static int check_key(struct call *call)
+{
+    struct span key;
+    int rc = call_header_once(call, "Idempotency-Key", &key);
+
+    if (rc != 0 || key.data == NULL)
+        return rc;
+    return fault_set(&call->fault, JM_EHEADER, span_of_str("Idempotency-Key"), 0,
+                     "Idempotency-Key: give each job of a batch its own " BATCH_KEY_FIELD);
+}
+
+static int check_room(struct call *call)
+{
+    if (call->api->batch_count < JM_BATCHES)
+        return 0;
+    return fault_set(&call->fault, JM_EOVERLOAD, span_of(NULL, 0), JM_BATCHES,
+                     "at most %d batches are taken at a time", JM_BATCHES);
+}
+
 void api_batch_run(struct call *call)
 {
     choose_form(call);
-    if (call->api->batch_count >= JM_BATCHES) {
-        fault_set(&call->fault, JM_EOVERLOAD, span_of(NULL, 0), JM_BATCHES,
-                  "at most %d batches are taken at a time", JM_BATCHES);
+    if (check_key(call) != 0 || check_room(call) != 0) {
         call_refuse(call);
         return;
     }

@@ -265,6 +265,7 @@ class Items(Batch):
         self.assertEqual(self.batch(b"[]", "text/plain").code, "unsupported_media_type")
         self.assertEqual(self.batch([], path=PATH + "?atomic=perhaps").code, "bad_query")
         self.assertEqual(self.batch([], path=PATH + "?wait=1").code, "bad_query")
+        self.assertEqual(self.batch([], Idempotency_Key="k").code, "bad_header")
 
 
 class Bounds(Batch):
