@@ -162,6 +162,71 @@ class Times(Life):
         self.assertEqual(self.end(expired)["state"], "expired")
 
 
+class Order(Life):
+    """What goes first, seen from when the jobs begin while one slot after the other becomes free."""
+
+    def begun_in_order(self, ids):
+        begun = [unix(self.end(job_id)["begun_at"]) for job_id in ids]
+        self.assertEqual(begun, sorted(begun))
+
+    def block(self):
+        ids = [self.submit("sleep", args={"ms": 60000}, priority=9) for _ in range(2)]
+        for job_id in ids:
+            self.mill.wait_for_state(job_id, "running")
+        return ids
+
+    def free(self, ids):
+        for job_id in ids:
+            self.take("POST", f"/v1/jobs/{job_id}/cancel")
+
+    def test_the_highest_priority_goes_first(self):
+        blockers = self.block()
+        ids = {priority: self.submit("sleep", args={"ms": 150}, priority=priority)
+               for priority in (1, 5, 9)}
+        self.free(blockers[:1])
+        self.begun_in_order([ids[9], ids[1]])
+        self.begun_in_order([ids[9], ids[5]])
+        self.free(blockers[1:])
+
+    def test_a_changed_priority_counts(self):
+        blockers = self.block()
+        ids = [self.submit("sleep", args={"ms": 150}) for _ in range(3)]
+        self.take("PATCH", f"/v1/jobs/{ids[2]}", {"priority": 6})
+        self.free(blockers[:1])
+        self.begun_in_order([ids[2], ids[0], ids[1]])
+        self.free(blockers[1:])
+
+
+class Retention(Life):
+    def wait_until_gone(self, job_id):
+        harness.wait_for(lambda: self.call("GET", f"/v1/jobs/{job_id}").status == 404,
+                         f"{job_id} is gone")
+
+    def test_a_job_is_kept_as_long_as_it_says_whatever_its_end(self):
+        ids = [self.submit(retain_ms=1000), self.submit("fail", max_attempts=1, retain_ms=1000)]
+        kept = [self.submit(), self.submit("fail", max_attempts=1)]
+        for job_id in ids + kept:
+            self.end(job_id)
+        for job_id in ids:
+            self.wait_until_gone(job_id)
+        for job_id in kept:
+            self.job(job_id)
+
+    def test_a_queue_says_how_long_its_jobs_are_kept(self):
+        self.take("PATCH", "/v1/queues/default", {"retain_ms": 1000})
+        job_id, failed = self.submit(), self.submit("fail", max_attempts=1)
+        longer = self.submit(retain_ms=3600000)
+        for one in job_id, failed, longer:
+            self.end(one)
+        self.wait_until_gone(job_id)
+        self.take("PATCH", "/v1/queues/default", {"retain_failed_ms": 1, "retain_ms": None})
+        self.job(failed)
+        self.job(longer)
+        other = self.submit("fail", max_attempts=1)
+        self.wait_until_gone(other)
+        self.take("PATCH", "/v1/queues/default", {"retain_failed_ms": None})
+
+
 class Unique(Life):
     def post(self, unique, query="", **fields):
         return self.call("POST", "/v1/jobs" + query, {"task": "noop", "unique": unique, **fields})
