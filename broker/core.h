@@ -12,7 +12,7 @@
  *           ├─ results    takes the results lists and applies them
  *           ├─ hosts      heartbeats, leases, epochs, and the verdict "lost"
  *           ├─ schedule   the next due time; expiry: the next time by which a job has to begin;
- *           │             purge: when something has been kept long enough (alarm.h)
+ *           │             purge: what has been kept long enough
  *           └─ waiters    who waits for the end of which job
  *
  * All functions are for the loop thread. Requests are embedded by the caller and complete exactly

@@ -162,6 +162,8 @@ static void on_taken(struct store_op *op)
     dispatch_wake_short(d);
     if (op->status != 0)
         dispatch_pause_until(d, &d->refused_until_ms);
+    else if (t->op.ret_count == 0)
+        expiry_look(&d->core->expiry); /* all that is next should have begun by now */
     d->stats.taken += t->op.ret_count - left;
     if (left > 0)
         take_return(t, left);

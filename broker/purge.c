@@ -13,34 +13,40 @@ enum {
 
 static int64_t wall_ms(const struct purge *p)
 {
-    return clock_wall_ms(p->alarm.core->seams.clock);
+    return clock_wall_ms(p->core->seams.clock);
 }
 
-static int64_t offset_ms(const struct purge *p)
+static uint64_t mono_ms(const struct purge *p)
 {
-    return wall_ms(p) - (int64_t)clock_mono_ms(p->alarm.core->seams.clock);
+    return clock_mono_ms(p->core->seams.clock);
 }
 
 static bool is_clock_settled(struct purge *p)
 {
-    uint64_t mono_ms = clock_mono_ms(p->alarm.core->seams.clock);
-    int64_t step_ms = offset_ms(p) - p->offset_ms;
+    int64_t offset_ms = wall_ms(p) - (int64_t)mono_ms(p);
+    int64_t step_ms = offset_ms - p->offset_ms;
 
-    p->offset_ms = offset_ms(p);
+    p->offset_ms = offset_ms;
     if (step_ms > STEP_MS || step_ms < -STEP_MS)
-        p->settle_until_ms = mono_ms + SETTLE_MS;
-    return mono_ms >= p->settle_until_ms;
+        p->settle_until_ms = mono_ms(p) + SETTLE_MS;
+    return mono_ms(p) >= p->settle_until_ms;
 }
 
-static int64_t next_of(const struct purge *p)
+/* By the monotonic clock, so that no step of the other one makes it sleep for long. */
+static void wait_ms(struct purge *p, int64_t in_ms)
 {
-    int64_t now = wall_ms(p), next = p->op.ret_next_ms;
+    timers_arm(p->core->seams.timers, &p->timer, mono_ms(p) + (uint64_t)in_ms);
+}
 
-    if (next >= 0 && next <= p->op.now_ms)
-        return now + PAUSE_MS;
-    if (next < 0 || next > now + MOST_WAIT_MS)
-        return now + MOST_WAIT_MS;
-    return next < now + LEAST_WAIT_MS ? now + LEAST_WAIT_MS : next;
+static int64_t pause_of(const struct purge *p)
+{
+    int64_t in_ms = p->op.ret_next_ms - wall_ms(p);
+
+    if (p->op.ret_next_ms < 0 || in_ms > MOST_WAIT_MS)
+        return MOST_WAIT_MS;
+    if (p->op.ret_next_ms <= p->op.now_ms)
+        return PAUSE_MS;
+    return in_ms > LEAST_WAIT_MS ? in_ms : LEAST_WAIT_MS;
 }
 
 static void on_purged(struct store_op *op)
@@ -48,20 +54,20 @@ static void on_purged(struct store_op *op)
     struct purge *p = JM_CONTAINER_OF(op, struct purge, op.op);
 
     if (op->status != 0) {
-        alarm_done(&p->alarm, wall_ms(p) + LEAST_WAIT_MS);
+        wait_ms(p, LEAST_WAIT_MS);
         return;
     }
     p->stats.steps++;
     p->stats.rows += p->op.ret_rows;
-    alarm_done(&p->alarm, next_of(p));
+    wait_ms(p, pause_of(p));
 }
 
-static void on_time(struct alarm *a)
+static void on_time(struct timer *t)
 {
-    struct purge *p = JM_CONTAINER_OF(a, struct purge, alarm);
+    struct purge *p = JM_CONTAINER_OF(t, struct purge, timer);
 
     if (!is_clock_settled(p)) {
-        alarm_done(a, wall_ms(p) + MOST_WAIT_MS);
+        wait_ms(p, MOST_WAIT_MS);
         return;
     }
     p->op =
@@ -69,17 +75,17 @@ static void on_time(struct alarm *a)
                              .now_ms = wall_ms(p),
                              .max_rows = STEP_ROWS};
     list_init(&p->op.op.link);
-    runner_submit(a->core->seams.runner, &p->op.op);
+    runner_submit(p->core->seams.runner, &p->op.op);
 }
 
 void purge_init(struct purge *p, struct core *core)
 {
-    *p = (struct purge){.settle_until_ms = 0};
-    alarm_init(&p->alarm, core, on_time);
-    p->offset_ms = offset_ms(p);
+    *p = (struct purge){.core = core};
+    timer_init(&p->timer, on_time);
+    p->offset_ms = wall_ms(p) - (int64_t)mono_ms(p);
 }
 
 void purge_start(struct purge *p)
 {
-    alarm_note(&p->alarm, wall_ms(p) + LEAST_WAIT_MS);
+    wait_ms(p, LEAST_WAIT_MS);
 }

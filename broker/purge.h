@@ -11,8 +11,10 @@
 
 #include <stdint.h>
 
-#include "broker/alarm.h"
 #include "broker/store.h"
+#include "broker/timer.h"
+
+struct core;
 
 struct purge_stats {
     uint64_t steps;
@@ -20,7 +22,8 @@ struct purge_stats {
 };
 
 struct purge {
-    struct alarm alarm;
+    struct core *core;
+    struct timer timer;
     struct store_purge op;
     int64_t offset_ms;        /* of the wall clock to the monotonic one, at the last look */
     uint64_t settle_until_ms; /* monotonic: the clock has stepped */

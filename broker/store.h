@@ -209,10 +209,10 @@ struct store_rate {
     int64_t full_at_us;    /* wall clock */
 };
 
-/* Takes the turns' jobs out of the backlog, turn by turn, marks them dispatched and gives their
- * frames. Stops behind the job with which max_bytes is reached (so that one job larger than
- * max_bytes still gets through), or before the one for which `frames` has no room (then it is
- * marked failed; JM_ENOMEM if that is the first). */
+/* Takes the turns' jobs out of the backlog, turn by turn, but for those that should have begun by
+ * now, marks them dispatched and gives their frames. Stops behind the job with which max_bytes is
+ * reached (so that one job larger than max_bytes still gets through), or before the one for which
+ * `frames` has no room (then it is marked failed; JM_ENOMEM if that is the first). */
 struct store_take {
     struct store_op op;
     struct span queue;

@@ -27,6 +27,13 @@ static int compare_due(const void *left, const void *right)
     return a->id < b->id ? -1 : 1;
 }
 
+/* What should have begun by now only waits to be ended (STORE_EXPIRE); sent out, it would be taken
+ * back, and so on. */
+static bool is_expired(struct store *s, const struct next_job *job)
+{
+    return job->expires_at_ms != 0 && job->expires_at_ms <= clock_wall_ms(s->conf.clock);
+}
+
 static int find_in_lane(struct store *s, const struct store_take *op, size_t lane, size_t max_jobs,
                         struct next_job *ret_jobs, size_t *ret_found)
 {
@@ -39,14 +46,16 @@ static int find_in_lane(struct store *s, const struct store_take *op, size_t lan
     rc = store_query_next(&q, &has_row);
     *ret_found = 0;
     while (rc == SQLITE_OK && has_row) {
-        struct next_job *job = &ret_jobs[(*ret_found)++];
+        struct next_job *job = &ret_jobs[*ret_found];
 
-        assert(*ret_found <= max_jobs);
+        assert(*ret_found < max_jobs);
         job->id = (uint64_t)store_query_int(&q);
         job->attempt = (uint32_t)store_query_int(&q);
         job->due_ms = store_query_int(&q);
         job->expires_at_ms = store_query_int(&q);
         job->lane = lane;
+        if (!is_expired(s, job))
+            ++*ret_found;
         rc = store_query_next(&q, &has_row);
     }
     return rc;

@@ -1,10 +1,10 @@
 /*
  * check.c: reads the database behind the broker's back, after every step, and compares it with what
  * the workers reported and the clients were promised:
- *   - a terminal state never changes, and a job ends once;
+ *   - a terminal state never changes, but by a retry that somebody asked for, with a new attempt;
  *   - an attempt number never falls;
  *   - whatever the database says of an attempt's end, a worker reported of that very attempt;
- *   - at the end every promised job has ended, and a confirmed cancel stands.
+ *   - at the end every promised job has ended, a confirmed cancel stands, and the counts are right.
  */
 #include <assert.h>
 #include <sqlite3.h>
@@ -17,6 +17,8 @@
 struct seen {
     uint64_t id;
     uint32_t attempt;
+    uint32_t highest; /* attempt ever seen */
+    unsigned rebirths;
     int state;
 };
 
@@ -95,18 +97,35 @@ static struct seen *seen_of(struct sim_check *c, uint64_t id)
     return &c->seen[c->seen_count++];
 }
 
+/* It was at an end, and is not, or is at another one. */
+static void check_rebirth(struct sim *s, struct seen *seen, uint32_t attempt, int state)
+{
+    const struct sim_promise *p = sim_clients_find(s, seen->id);
+
+    seen->rebirths++;
+    if (attempt <= seen->highest)
+        sim_fail(s, "job %llu was %s and is %s by attempt %u, which is no new one",
+                 (unsigned long long)seen->id, job_state_word((enum job_state)seen->state),
+                 job_state_word((enum job_state)state), attempt);
+    if (p == NULL || seen->rebirths > p->retries)
+        sim_fail(s, "job %llu was %s and is %s, and nobody asked for it",
+                 (unsigned long long)seen->id, job_state_word((enum job_state)seen->state),
+                 job_state_word((enum job_state)state));
+}
+
 static void check_move(struct sim *s, uint64_t id, uint32_t attempt, int state)
 {
     struct seen *seen = seen_of(s->check, id);
 
-    if (job_state_is_terminal((enum job_state)seen->state) && seen->state != state)
-        sim_fail(s, "job %llu was %s and is %s", (unsigned long long)id,
-                 job_state_word((enum job_state)seen->state),
-                 job_state_word((enum job_state)state));
-    if (!job_state_is_terminal((enum job_state)state) && attempt < seen->attempt)
+    if (job_state_is_terminal((enum job_state)seen->state) &&
+        (seen->state != state || seen->attempt != attempt))
+        check_rebirth(s, seen, attempt, state);
+    else if (!job_state_is_terminal((enum job_state)state) && attempt < seen->attempt)
         sim_fail(s, "job %llu went back from attempt %u to %u", (unsigned long long)id,
                  seen->attempt, attempt);
     seen->attempt = attempt;
+    if (attempt > seen->highest)
+        seen->highest = attempt;
     seen->state = state;
 }
 
@@ -130,11 +149,16 @@ static void check_attempt(struct sim *s, uint64_t id, uint32_t attempt, const ch
     static const struct {
         const char *outcome;
         enum wire_event_kind kind;
-    } ends[] = {
-        {"failed", WIRE_FAILED}, {"crashed", WIRE_CRASHED}, {"handed_back", WIRE_HANDED_BACK}};
+        enum wire_event_kind or_kind; /* of an end that was tried again */
+    } ends[] = {{"failed", WIRE_FAILED, WIRE_CRASHED},
+                {"crashed", WIRE_CRASHED, WIRE_CRASHED},
+                {"succeeded", WIRE_SUCCEEDED, WIRE_SUCCEEDED},
+                {"handed_back", WIRE_HANDED_BACK, WIRE_HANDED_BACK}};
 
     for (size_t i = 0; i < JM_COUNT_OF(ends); i++)
-        if (strcmp(outcome, ends[i].outcome) == 0 && !was_reported(s, id, attempt, ends[i].kind))
+        if (strcmp(outcome, ends[i].outcome) == 0 && !was_reported(s, id, attempt, ends[i].kind) &&
+            !was_reported(s, id, attempt, ends[i].or_kind) &&
+            (attempt < JM_DEATH_LIMIT || ends[i].kind != WIRE_FAILED))
             sim_fail(s, "attempt %u of job %llu is on record as %s, of which no worker said so",
                      attempt, (unsigned long long)id, outcome);
 }
@@ -173,8 +197,24 @@ void sim_check_step(struct sim *s)
     sqlite3_reset(c->attempts);
 }
 
+/* As they are kept, and as counting gives them. */
+static void check_counts(struct sim *s)
+{
+    sqlite3_stmt *stmt = prepare(
+        s->check->db,
+        "SELECT (SELECT sum(scheduled + queued + dispatched + running) FROM counts)"
+        " = (SELECT count(*) FROM live) AND (SELECT sum(succeeded + failed + cancelled + expired)"
+        " FROM counts) = (SELECT count(*) FROM ends) AND (SELECT count(*) FROM jobs)"
+        " = (SELECT count(*) FROM live) + (SELECT count(*) FROM ends)");
+
+    if (sqlite3_step(stmt) != SQLITE_ROW || sqlite3_column_int(stmt, 0) != 1)
+        sim_fail(s, "the counts are not what is there");
+    sqlite3_finalize(stmt);
+}
+
 void sim_check_end(struct sim *s)
 {
+    check_counts(s);
     for (size_t i = 0; i < s->promise_count; i++) {
         const struct sim_promise *p = &s->promises[i];
         const struct seen *seen = seen_of(s->check, p->id);

@@ -1,6 +1,6 @@
 /*
- * clients.c: submits and cancels, and what they were promised. A call that is open when the broker
- * crashes has an unknown fate; with an Idempotency-Key it is made again.
+ * clients.c: submits of all sorts, limits and pauses, and what was promised. A call that is open
+ * when the broker crashes has an unknown fate; with an Idempotency-Key it is made again.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -18,7 +18,6 @@ struct sim_call {
     struct list link;
     struct sim *sim;
     struct core_submit submit;
-    struct core_cancel cancel;
     struct core_set_conf set;
     char key[24]; /* empty: none */
     struct buf options;
@@ -51,11 +50,26 @@ static void call_free(struct sim_call *call)
     free(call);
 }
 
-static void promise(struct sim *s, uint64_t id)
+struct sim_promise *sim_clients_find(struct sim *s, uint64_t id)
 {
     for (size_t i = 0; i < s->promise_count; i++)
         if (s->promises[i].id == id)
-            return; /* the repeat of a key */
+            return &s->promises[i];
+    return NULL;
+}
+
+void sim_clients_note_cancelled(struct sim *s, uint64_t id)
+{
+    struct sim_promise *p = sim_clients_find(s, id);
+
+    if (p != NULL)
+        p->is_cancelled = true;
+}
+
+static void promise(struct sim *s, uint64_t id)
+{
+    if (sim_clients_find(s, id) != NULL)
+        return; /* the repeat of a key, or a unique job that is there already */
     s->promises = realloc(s->promises, (s->promise_count + 1) * sizeof(*s->promises));
     assert(s->promises != NULL);
     s->promises[s->promise_count++] = (struct sim_promise){.id = id};
@@ -77,12 +91,34 @@ static void on_submitted(struct core_submit *x, int status)
     struct sim *s = call->sim;
 
     if (status == 0)
-        promise(s, x->op.ret_is_repeat ? x->op.ret_existing_id : x->op.id);
-    else if (status == JM_EIDEMPOTENCY)
+        promise(s, x->op.ret_is_repeat || x->op.ret_is_existing ? x->op.ret_existing_id : x->op.id);
+    if (status == 0 && x->op.ret_replaced_id != 0)
+        sim_clients_note_cancelled(s, x->op.ret_replaced_id);
+    if (status == JM_EIDEMPOTENCY)
         sim_fail(s, "the same submit was taken for another one");
-    else if (call->key[0] != '\0')
+    if (status == JM_ESTORE && call->key[0] != '\0')
         sim_at_owned(s, 500 * SIM_MS, again, strdup(call->key));
     call_free(call);
+}
+
+/* What only some jobs ask. */
+static void choose_options(struct sim *s, struct sim_call *call, struct job_options *options)
+{
+    struct store_unique *unique = &call->submit.op.unique;
+    int64_t wall_ms = clock_wall_ms(&s->clock);
+
+    if (sim_chance(s, 20))
+        call->submit.delay_ms = sim_random(s, 8000);
+    if (sim_chance(s, 20))
+        options->expires_at_ms =
+            wall_ms + (int64_t)(call->submit.delay_ms + 1000 + sim_random(s, 20000));
+    if (sim_chance(s, 20))
+        options->backoff = (struct backoff){.kind = BACKOFF_FIXED, .base_ms = sim_random(s, 2000)};
+    if (sim_chance(s, 15)) {
+        unique->how = sim_chance(s, 50) ? UNIQUE_QUEUED : UNIQUE_UNFINISHED;
+        unique->on_conflict = (enum unique_conflict)sim_random(s, 3);
+        unique->digest[0] = 1 + (uint8_t)sim_random(s, 2);
+    }
 }
 
 static void submit(struct sim *s, const char *key)
@@ -92,6 +128,7 @@ static void submit(struct sim *s, const char *key)
     uint64_t kind = key[0] != '\0' ? hash_of_span(span_of_str(key)) : sim_random(s, UINT32_MAX);
 
     options.limit_key = span_of_str(sim_keys[kind / 4 % SIM_KEYS]);
+    choose_options(s, call, &options);
     job_options_encode(&call->options, &options);
     snprintf(call->key, sizeof(call->key), "%s", key);
     call->submit.op.key = span_of_str(call->key);
@@ -99,6 +136,7 @@ static void submit(struct sim *s, const char *key)
                                              .task = span_of_str(sim_tasks[kind / 2 % SIM_TASKS]),
                                              .limit_key = options.limit_key,
                                              .options = buf_span(&call->options),
+                                             .expires_at_ms = options.expires_at_ms,
                                              .args = span_of("\xc0", 1),
                                              .priority = 4 + (uint32_t)(kind / 16 % 3),
                                              .max_attempts = 3,
@@ -198,31 +236,6 @@ static void submit_batch(struct sim *s)
         call_free(call);
 }
 
-/* ---- cancels ---- */
-
-static void on_cancelled(struct core_cancel *x, int status)
-{
-    struct sim_call *call = JM_CONTAINER_OF(x, struct sim_call, cancel);
-    struct sim *s = call->sim;
-
-    for (size_t i = 0; i < s->promise_count; i++)
-        if (status == 0 && s->promises[i].id == x->op.id)
-            s->promises[i].is_cancelled = true;
-    call_free(call);
-}
-
-static void cancel_one(struct sim *s)
-{
-    struct sim_call *call;
-
-    if (s->promise_count == 0)
-        return;
-    call = call_new(s);
-    call->cancel.op.id = s->promises[sim_random(s, s->promise_count)].id;
-    call->cancel.on_done = on_cancelled;
-    core_cancel(s->core, &call->cancel);
-}
-
 /* ---- limits and pauses ---- */
 
 static void on_set(struct core_set_conf *x, int status)
@@ -315,8 +328,8 @@ static void act(struct sim *s, void *arg)
     sim_at(s, sim_random(s, 600) * SIM_MS, act, NULL);
     if (s->core == NULL)
         return;
-    if (sim_chance(s, 5)) {
-        cancel_one(s);
+    if (sim_chance(s, 15)) {
+        sim_clients_change(s);
         return;
     }
     if (sim_chance(s, 5)) {

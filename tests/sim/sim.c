@@ -166,7 +166,8 @@ static void on_lane(void *owner, const struct store_lane_view *lane)
 
 void sim_broker_start(struct sim *s)
 {
-    struct store_conf conf = {.path = s->db, .clock = &s->clock};
+    struct store_conf conf = {
+        .path = s->db, .clock = &s->clock, .retain_ms = 20000, .retain_failed_ms = 30000};
     struct core_conf core_conf = {
         .heartbeat_ms = 1000, .lease_ms = 15000, .seed = sim_random(s, ID_MAX)};
     struct core_seams seams = {.clock = &s->clock,

@@ -8,7 +8,7 @@
  *          ├─ runner  (runner.c)      batches on a real SQLite store
  *          ├─ fleet   (fleet.c)       worker hosts: claim, run, publish, beat, stall, die
  *          ├─ clients (clients.c)     submit, repeat, cancel, limit and pause; remember what they
- *          │                          were promised
+ *          │          (clients_change.c)  were promised; change, retry, and do so to many
  *          └─ check   (check.c)       reads the database after every step and compares; likewise
  *                     (check_limits.c) what is out, with the limits
  */
@@ -133,7 +133,7 @@ void sim_fleet_init(struct sim *s);
 
 /* ---- clients ---- */
 
-struct sim_call; /* a submit or cancel that is under way */
+struct sim_call; /* a submit, or a change of what is there, that is under way */
 
 /* What its jobs are of. */
 enum { SIM_QUEUES = 2, SIM_TASKS = 2, SIM_KEYS = 3 };
@@ -143,10 +143,15 @@ extern const char *const sim_keys[SIM_KEYS];
 
 struct sim_promise { /* an accepted job */
     uint64_t id;
-    bool is_cancelled; /* a cancel was acknowledged */
+    bool is_cancelled; /* a cancel was acknowledged, and nobody has asked for a retry since */
+    unsigned retries;  /* that were asked for, whatever has become of them */
 };
 
 void sim_clients_init(struct sim *s);
+struct sim_promise *sim_clients_find(struct sim *s, uint64_t id); /* NULL: nothing was promised */
+void sim_clients_note_cancelled(struct sim *s, uint64_t id);
+/* Does something to jobs that were promised, if there are some. */
+void sim_clients_change(struct sim *s);
 
 /* ---- check ---- */
 

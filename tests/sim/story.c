@@ -51,6 +51,8 @@ uint64_t story_submit(struct sim *s, struct story_job job)
     assert_non_null(call);
     snprintf(call->key, sizeof(call->key), "%s", job.key != NULL ? job.key : "");
     options.limit_key = span_of_str(call->key);
+    if (job.expires_in_ms != 0)
+        options.expires_at_ms = clock_wall_ms(&s->clock) + job.expires_in_ms;
     buf_init(&call->options, JOB_OPTIONS_BYTES);
     job_options_encode(&call->options, &options);
     x->op.spec =
@@ -58,6 +60,7 @@ uint64_t story_submit(struct sim *s, struct story_job job)
                           .task = span_of_str(job.task != NULL ? job.task : "t"),
                           .limit_key = options.limit_key,
                           .options = buf_span(&call->options),
+                          .expires_at_ms = options.expires_at_ms,
                           .args = span_of(args, job.bytes > 0 ? job.bytes : 100),
                           .priority = job.priority > 0 ? job.priority : JM_PRIORITY_DEFAULT,
                           .max_attempts = 3,

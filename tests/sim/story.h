@@ -29,6 +29,7 @@ struct story_job {
     const char *key;
     uint32_t priority;
     uint64_t delay_ms;
+    int64_t expires_in_ms;
     size_t bytes;
 };
 uint64_t story_submit(struct sim *s, struct story_job job);

@@ -376,6 +376,21 @@ static void what_is_out_is_only_named_and_what_runs_is_left_alone(void **state)
     fixture_check_counts(f);
 }
 
+static void what_has_expired_is_not_taken(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t attempt;
+
+    submit_with(f, 1, JOB_QUEUED, &(struct job_options){.expires_at_ms = f->now_ms + 10});
+    submit_with(f, 2, JOB_QUEUED, &(struct job_options){.expires_at_ms = f->now_ms + 11});
+    f->now_ms += 10;
+    assert_int_equal(fixture_take(f, "q", &attempt), 0); /* one is asked for, and that is over */
+    assert_int_equal(expire(f, 16).ret_count, 1);
+    assert_int_equal(fixture_take(f, "q", &attempt), 2);
+    assert_int_equal(fixture_take(f, "q", &attempt), 0);
+    fixture_check_counts(f);
+}
+
 static void an_event_tells_when_what_waits_again_expires(void **state)
 {
     struct fixture *f = *state;
@@ -467,6 +482,7 @@ int main(void)
         LIFE_TEST(a_job_that_is_out_or_over_is_not_changed),
         LIFE_TEST(what_has_not_begun_by_its_time_expires),
         LIFE_TEST(what_is_out_is_only_named_and_what_runs_is_left_alone),
+        LIFE_TEST(what_has_expired_is_not_taken),
         LIFE_TEST(an_event_tells_when_what_waits_again_expires),
         LIFE_TEST(many_are_changed_at_once_and_what_does_not_fit_is_passed_over),
     };
