@@ -41,6 +41,7 @@ struct api {
     struct list open; /* api_call.link: requests that are not answered yet */
     struct list idle; /* api_call.link: kept for the next requests */
     size_t idle_count;
+    size_t bulks;           /* changes of many that are under way */
     struct list idle_items; /* batch_item.link: likewise */
     size_t idle_item_count;
     size_t batch_count; /* under way */

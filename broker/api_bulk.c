@@ -26,18 +26,20 @@ struct bulk {
 
 static struct bulk *bulk_free(struct bulk *b)
 {
-    if (b != NULL)
-        buf_done(&b->items);
+    b->call->api->bulks--;
+    buf_done(&b->items);
     free(b);
     return NULL;
 }
 
-static struct bulk *bulk_new(enum store_bulk_verb verb)
+static struct bulk *bulk_new(struct call *call, enum store_bulk_verb verb)
 {
     struct bulk *b = calloc(1, sizeof(*b));
 
     if (b == NULL)
         return NULL;
+    call->api->bulks++;
+    b->call = call;
     b->verb = verb;
     buf_init(&b->items, JM_BULK_JOBS * sizeof(struct store_bulk_item));
     return b;
@@ -158,12 +160,17 @@ static void run(struct call *call, enum store_bulk_verb verb)
                           "created_after and created_before");
         return;
     }
-    call->op.bulk = bulk_new(verb);
+    if (call->api->bulks >= JM_BULKS) {
+        fault_set(&call->fault, JM_EOVERLOAD, span_of(NULL, 0), JM_BULKS,
+                  "at most %d changes of many jobs can be under way at a time", JM_BULKS);
+        call_refuse(call);
+        return;
+    }
+    call->op.bulk = bulk_new(call, verb);
     if (call->op.bulk == NULL) {
         call_refuse_error(call, JM_ENOMEM, "out of memory");
         return;
     }
-    call->op.bulk->call = call;
     *states = *states != 0 ? *states & states_for(verb) : states_for(verb);
     if (*states == 0) {
         answer(call);

@@ -518,6 +518,28 @@ static void a_change_of_many_comes_to_its_end_when_the_client_goes_or_the_broker
     check(&gone, 200, "\"changed\":300");
 }
 
+static void only_so_many_changes_of_many_are_under_way_at_a_time(void **state)
+{
+    struct world *w = *state;
+    struct shot shots[JM_BULKS];
+    struct shot s;
+
+    w->reader.found = 1;
+    for (size_t i = 0; i < JM_BULKS; i++)
+        ask(w, &shots[i], HTTP_POST, "/v1/jobs/delete?queue=q", NULL, NULL);
+    ask(w, &s, HTTP_POST, "/v1/jobs/delete?queue=q&dry_run=true", NULL, NULL);
+    check(&s, 503, "at most 16");
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    while (!list_is_empty(&w->ops))
+        run_slice(w, 0);
+    for (size_t i = 0; i < JM_BULKS; i++)
+        check(&shots[i], 200, "\"changed\":1");
+    ask(w, &s, HTTP_POST, "/v1/jobs/delete?queue=q&dry_run=true", NULL, NULL);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    check(&s, 200, "\"matched\":1");
+    assert_int_equal(w->api.bulks, 0);
+}
+
 static void what_is_set_is_in_force_when_it_is_answered(void **state)
 {
     struct world *w = *state;
@@ -570,6 +592,7 @@ int main(void)
         TEST(a_slice_that_fails_ends_it_and_says_how_many_are_kept),
         TEST(a_dry_run_and_one_that_finds_nothing_store_nothing),
         TEST(a_change_of_many_comes_to_its_end_when_the_client_goes_or_the_broker_stops),
+        TEST(only_so_many_changes_of_many_are_under_way_at_a_time),
         TEST(what_is_set_is_in_force_when_it_is_answered),
     };
 
