@@ -277,6 +277,131 @@ static void a_stop_tells_where_it_was(void **state)
     check(&s, 200, "shutting_down");
 }
 
+/* ---- atomic ---- */
+
+static void open_atomic(struct world *w, struct shot *s)
+{
+    w->api.conf.store.path = "jobs.db"; /* for its directory */
+    ask(w, s, HTTP_POST, "/v1/jobs/batch?atomic=true", LINES, NULL);
+}
+
+static size_t commits(struct world *w)
+{
+    size_t count = 0;
+
+    LIST_EACH(node, &w->ops)
+    count += LIST_ENTRY(node, struct store_op, link)->kind == STORE_SUBMIT_ALL;
+    return count;
+}
+
+/* Up to the one commit. */
+static void bring_to_commit(struct world *w, struct shot *s)
+{
+    open_atomic(w, s);
+    feed(w, s, GOOD GOOD);
+    assert_int_equal(commits(w), 0);
+    end(w, s);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0); /* it is written to the file */
+    assert_int_equal(commits(w), 1);
+    check_open(s);
+}
+
+static size_t waiting(struct world *w)
+{
+    return queues_find(&w->core.queues, span_of_str("default"))->submits_queued;
+}
+
+static void an_atomic_batch_is_answered_behind_its_commit(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    bring_to_commit(w, &s);
+    assert_int_equal(waiting(w), 2);
+    run_ops(w, 0);
+    assert_int_equal(waiting(w), 0);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0); /* the answer is written by the pool */
+    assert_int_equal(count_words(&s, "\"id\""), 2);
+    check(&s, 200, "");
+}
+
+static void without_room_on_the_disk_the_whole_is_a_problem(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    bring_to_commit(w, &s);
+    run_ops(w, JM_EFULL);
+    assert_int_equal(waiting(w), 0);
+    check(&s, 507, "nothing was stored");
+    bring_to_commit(w, &s);
+    run_ops(w, JM_EIO);
+    check(&s, 500, "nothing of the batch");
+}
+
+static void with_a_bad_item_nothing_is_committed(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    open_atomic(w, &s);
+    feed(w, &s, GOOD BAD GOOD);
+    end(w, &s);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(commits(w), 0);
+    assert_int_equal(count_words(&s, "batch_refused"), 2);
+    check(&s, 422, "bad_field");
+}
+
+static void a_client_that_goes_before_the_end_takes_the_batch_with_it(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    open_atomic(w, &s);
+    feed(w, &s, GOOD);
+    leave(w, &s);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(commits(w), 0);
+    check(&s, 0, "");
+}
+
+/* What is with the store cannot be called back. */
+static void behind_the_end_it_is_committed_whoever_goes(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    bring_to_commit(w, &s);
+    leave(w, &s);
+    api_stop(&w->api, w, note_stopped);
+    check_open(&s);
+    run_ops(w, 0);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    check(&s, 200, "\"id\"");
+}
+
+static void a_stop_before_the_end_refuses_it(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    open_atomic(w, &s);
+    feed(w, &s, GOOD);
+    api_stop(&w->api, w, note_stopped);
+    check(&s, 503, "shutting down");
+}
+
+static void without_a_file_there_is_no_atomic_batch(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    w->api.conf.store.path = "no-such-directory/jobs.db";
+    ask(w, &s, HTTP_POST, "/v1/jobs/batch?atomic=true", LINES, NULL);
+    check(&s, 500, "temporary file");
+}
+
 #define BATCH_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -293,6 +418,13 @@ int main(void)
         BATCH_TEST(a_broken_body_is_a_problem_only_before_the_first_item),
         BATCH_TEST(behind_a_bad_array_the_rest_is_thrown_away),
         BATCH_TEST(a_stop_tells_where_it_was),
+        BATCH_TEST(an_atomic_batch_is_answered_behind_its_commit),
+        BATCH_TEST(without_room_on_the_disk_the_whole_is_a_problem),
+        BATCH_TEST(with_a_bad_item_nothing_is_committed),
+        BATCH_TEST(a_client_that_goes_before_the_end_takes_the_batch_with_it),
+        BATCH_TEST(behind_the_end_it_is_committed_whoever_goes),
+        BATCH_TEST(a_stop_before_the_end_refuses_it),
+        BATCH_TEST(without_a_file_there_is_no_atomic_batch),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
