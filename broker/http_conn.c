@@ -142,8 +142,11 @@ static void take_bytes(struct http_conn *c, struct span bytes)
         http_conn_close(c);
         return;
     }
-    if (http_read_is_blocked(c))
-        stop_receiving(c); /* now: libuv would read on, more than c->in may hold */
+    /* Now, since libuv would read on up to 32 times: more than c->in may hold, or so much of one
+     * body that others wait long for their turn. */
+    c->turn_bytes += bytes.len;
+    if (http_read_is_blocked(c) || (c->turn_bytes >= HTTP_TURN_BYTES && c->reading != NULL))
+        stop_receiving(c);
     http_server_mark(c->server, c);
 }
 
@@ -268,6 +271,7 @@ void http_conn_take_drop(struct http_conn *c, struct http_exchange *x)
 
 void http_conn_flush(struct http_conn *c)
 {
+    c->turn_bytes = 0;
     while (!c->is_writing && !c->is_dropped && http_write_ready(c))
         ;
     if (c->phase == HTTP_CLOSED)

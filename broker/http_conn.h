@@ -17,7 +17,8 @@
 #include "broker/http_server.h"
 
 enum {
-    HTTP_READ_BYTES = 65536, /* one read; the buffer is shared by all connections */
+    HTTP_READ_BYTES = 65536,               /* one read; the buffer is shared by all connections */
+    HTTP_TURN_BYTES = 4 * HTTP_READ_BYTES, /* of one connection's body in a turn of the loop */
     HTTP_LISTENERS = 8,
     HTTP_UNSENT_BYTES = 256 * 1024, /* answers that wait in a connection; then no request begins */
     HTTP_BODY_STEP_BYTES = 65536,   /* this much of a body buys another body_ms */
@@ -64,6 +65,7 @@ struct http_conn {
     uint64_t body_bytes;     /* of it so far */
     uint64_t body_mark;      /* its time limit starts anew at this size */
     size_t lingered_bytes;
+    size_t turn_bytes; /* received in this turn of the loop */
 
     bool is_writing;  /* `write` is under way */
     unsigned writing; /* exchanges in it */
