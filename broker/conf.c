@@ -59,11 +59,18 @@ void conf_encode_task(struct buf *out, const struct task_conf *conf)
     record_encode(out, &task_record, conf);
 }
 
+/* Both or none. */
+static bool is_rate(const struct conf_rate *rate)
+{
+    return (rate->limit == 0) == (rate->period_ms == 0);
+}
+
 bool conf_decode_queue(struct span record, struct queue_conf *ret_conf)
 {
     struct queue_conf conf = {.is_paused = false};
 
-    if (!record_decode(record, &queue_record, &conf))
+    if (!record_decode(record, &queue_record, &conf) || !is_rate(&conf.rate) ||
+        !is_rate(&conf.key_rate))
         return false;
     *ret_conf = conf;
     return true;

@@ -325,8 +325,10 @@ void dispatch_plan_settle(struct dispatch *d, struct queue *q, struct plan *p,
         struct key *key = turns[i].key;
         uint32_t count = brought != NULL ? brought[i] : 0;
 
-        if (p->key_rate.limit > 0 && key->name_len > 0)
+        if (p->key_rate.limit > 0 && key->name_len > 0 && count < turns[i].count) {
             bucket_return(&key->bucket, &p->key_rate, turns[i].count - count);
+            lanes_wake_key(key);
+        }
         lanes_key_give(&d->lanes, key, turns[i].count);
         came += count;
     }

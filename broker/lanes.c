@@ -229,6 +229,17 @@ void lanes_wake_queue(struct lanes *ls, struct queue *q)
     }
 }
 
+void lanes_wake_key(struct key *key)
+{
+    LIST_EACH(node, &key->turns)
+    {
+        struct turn *turn = LIST_ENTRY(node, struct turn, in_key);
+
+        if (turn->place == TURN_AT_RATE)
+            lanes_enter(turn, TURN_READY, 0);
+    }
+}
+
 void lanes_wake_rested(struct queue *q, uint64_t now_us)
 {
     struct heap_node *node;

@@ -178,6 +178,9 @@ bool lanes_has_ready(const struct queue *q, uint32_t above);
 /* Makes every turn of the queue ready again: something was set anew. */
 void lanes_wake_queue(struct lanes *ls, struct queue *q);
 
+/* Makes those of the key ready that rest at its rate: its bucket has got something back. */
+void lanes_wake_key(struct key *key);
+
 /* Makes the turns ready whose rate has a token by now. */
 void lanes_wake_rested(struct queue *q, uint64_t now_us);
 
