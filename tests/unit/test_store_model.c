@@ -349,6 +349,12 @@ static void step_submit(struct model *m, size_t i)
 
 /* ---- other steps ---- */
 
+/* It only waits to be ended, and nothing goes before it. */
+static bool has_expired(const struct model *m, size_t i)
+{
+    return i < MODEL_JOBS && m->jobs[i].expires_ms != 0 && m->jobs[i].expires_ms <= m->f->now_ms;
+}
+
 /* The job that is next by due time and id (all have the same priority). */
 static void step_take(struct model *m, size_t parity)
 {
@@ -364,6 +370,8 @@ static void step_take(struct model *m, size_t parity)
              (job->due_ms == m->jobs[best].due_ms && m->ids[i] < m->ids[best])))
             best = i;
     }
+    if (has_expired(m, best))
+        best = MODEL_JOBS;
     id = fixture_take(m->f, parity == 0 ? "even" : "odd", &attempt);
     assert_int_equal(id, best == MODEL_JOBS ? 0 : m->ids[best]);
     if (best == MODEL_JOBS)
