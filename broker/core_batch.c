@@ -50,6 +50,12 @@ static int next_submit(struct store_submit_all *op, struct store_submit **ret_su
     return 0;
 }
 
+static void note_earlier(int64_t *first_ms, int64_t at_ms)
+{
+    if (at_ms > 0 && (*first_ms == 0 || at_ms < *first_ms))
+        *first_ms = at_ms;
+}
+
 static void on_each(struct store_submit_all *op, struct store_submit *submit, int status)
 {
     struct core_batch *b = JM_CONTAINER_OF(op, struct core_batch, op);
@@ -58,9 +64,11 @@ static void on_each(struct store_submit_all *op, struct store_submit *submit, in
     core_outcome_set(o, b->present, status);
     if (status != 0)
         b->on_refused(b, b->present, status);
-    else if (is_new(o) && submit->state == JOB_SCHEDULED &&
-             (b->first_due_ms < 0 || submit->due_ms < b->first_due_ms))
-        b->first_due_ms = submit->due_ms;
+    if (status != 0 || !is_new(o))
+        return;
+    if (submit->state == JOB_SCHEDULED)
+        note_earlier(&b->first_due_ms, submit->due_ms);
+    note_earlier(&b->first_expires_ms, submit->spec.expires_at_ms);
 }
 
 /* ---- on the loop ---- */
@@ -100,8 +108,10 @@ static void on_stored(struct store_op *op)
     for (size_t i = 0; op->status == 0 && i < b->count; i++)
         if (is_new(&b->outcomes[i]) && b->outcomes[i].replaced_id != 0)
             core_stop_replaced(c, b->outcomes[i].replaced_id);
-    if (op->status == 0 && b->first_due_ms >= 0)
+    if (op->status == 0 && b->first_due_ms != 0)
         schedule_note(&c->schedule, b->first_due_ms);
+    if (op->status == 0)
+        expiry_note(&c->expiry, b->first_expires_ms);
     b->on_done(b, op->status);
 }
 
@@ -120,7 +130,7 @@ int core_batch_submit(struct core *c, struct core_batch *b)
     }
     b->at = 0;
     b->now_ms = clock_wall_ms(c->seams.clock);
-    b->first_due_ms = -1;
+    b->first_due_ms = b->first_expires_ms = 0;
     b->op = (struct store_submit_all){.op = {.kind = STORE_SUBMIT_ALL,
                                              .on_done = on_stored,
                                              .wants_sync = true,

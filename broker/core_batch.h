@@ -40,7 +40,8 @@ struct core_batch {
     size_t at;
     uint64_t id; /* of the next one */
     int64_t now_ms;
-    int64_t first_due_ms; /* of those that were stored; -1: none */
+    int64_t first_due_ms; /* of those that were stored; 0: none */
+    int64_t first_expires_ms;
 };
 
 /* on_done comes with 0 if all are stored; JM_EBATCH if one was refused, and none is; else JM_EFULL,

@@ -245,6 +245,15 @@ class Items(Batch):
             job = self.mill.job(answers[0]["id"])
             self.assertEqual((job["priority"], job["max_attempts"]), (8, 2))
 
+    def test_time_passes_for_the_items_too(self):
+        for path in (PATH, PATH + "?atomic=true"):
+            at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+            late, due = self.batch([{"task": "a", "expires_at": at},
+                                    {"task": "b", "delay_ms": 300}], path=path).value
+            self.assertEqual((late["state"], due["state"]), ("queued", "scheduled"))
+            self.mill.wait_for_state(due["id"], "queued")
+            self.mill.wait_for_state(late["id"], "expired")
+
     def test_a_body_that_breaks_is_told_in_the_place_of_the_next_item(self):
         for body, content_type, code in ((b'[{"task":"a"} {"task":"b"}]', "application/json", "bad_json"),
                                          (b'[{"task":"a"},{"tas', "application/json", "bad_json"),
