@@ -202,6 +202,8 @@ static void on_submitted(struct store_op *op)
         dispatch_commit(&c->dispatch, s->job);
     else if (s->job != NULL)
         dispatch_release(&c->dispatch, s->job);
+    if (op->status == JM_EQUEUEFULL)
+        c->stats.queue_full++;
     if (is_new)
         expiry_note(&c->expiry, s->op.spec.expires_at_ms);
     if (is_new && s->op.ret_replaced_id != 0)
@@ -224,7 +226,9 @@ static void place(struct core *c, struct core_submit *s)
 {
     int64_t due_ms = core_submit_due_ms(s, s->op.id);
 
-    s->job = due_ms == 0 ? dispatch_reserve(&c->dispatch, s->queue, s->op.id, &s->op.spec) : NULL;
+    s->job = due_ms == 0 && !s->op.is_repeat_only
+                 ? dispatch_reserve(&c->dispatch, s->queue, s->op.id, &s->op.spec)
+                 : NULL;
     s->op.due_ms = due_ms != 0 ? due_ms : clock_wall_ms(c->seams.clock);
     s->op.state = due_ms != 0 ? JOB_SCHEDULED : s->job != NULL ? JOB_DISPATCHED : JOB_QUEUED;
     if (s->op.state == JOB_QUEUED)
@@ -245,14 +249,16 @@ bool core_is_queue_full(const struct queue *q)
     return q->conf.max_queued > 0 && waiting >= q->conf.max_queued;
 }
 
+/* A full queue makes no new job, but a repeat of an Idempotency-Key is answered all the same. */
 int core_submit(struct core *c, struct core_submit *s)
 {
     struct queue *q = core_need_queue(c, s->op.spec.queue);
     uint64_t id;
 
-    if (q != NULL && core_is_queue_full(q)) {
+    s->ret_limit = q != NULL ? q->conf.max_queued : 0;
+    s->op.is_repeat_only = q != NULL && core_is_queue_full(q);
+    if (s->op.is_repeat_only && s->op.key.len == 0) {
         c->stats.queue_full++;
-        s->ret_limit = q->conf.max_queued;
         return JM_EQUEUEFULL;
     }
     if (q == NULL || c->submits >= JM_SUBMITS || c->submits_bytes >= JM_SUBMITS_BYTES) {

@@ -125,9 +125,9 @@ struct core_submit {
 /* After on_done with 0: op.id is the job's id, or, if op.ret_is_repeat, op.ret_existing_id that of
  * the first submit with this key; likewise, if op.ret_is_existing, that of the unique job that is
  * there already, see struct store_submit. Other statuses: JM_EIDEMPOTENCY, JM_EUNIQUE, JM_EFIELD
- * (it expires before it is due), JM_EFULL, JM_ESTORE. Returns 0; or JM_EQUEUEFULL (the queue's
- * max_queued) or JM_EOVERLOAD (too many queues, or more submits under way than JM_SUBMITS or
- * JM_SUBMITS_BYTES), and on_done is not called. */
+ * (it expires before it is due), JM_EQUEUEFULL, JM_EFULL, JM_ESTORE. Returns 0; or JM_EQUEUEFULL
+ * (the queue's max_queued) or JM_EOVERLOAD (too many queues, or more submits under way than
+ * JM_SUBMITS or JM_SUBMITS_BYTES), and on_done is not called. */
 int core_submit(struct core *c, struct core_submit *s) JM_MUST_CHECK;
 
 /* When the job is due, if it had that id: told only from that and from what was asked, so that a

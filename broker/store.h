@@ -121,6 +121,7 @@ struct store_submit {
     struct span key;      /* Idempotency-Key, or empty */
     uint8_t fingerprint[32];
     struct store_unique unique;
+    bool is_repeat_only; /* no new job is made of it: JM_EQUEUEFULL */
     bool ret_is_repeat;
     bool ret_is_existing;
     uint64_t ret_existing_id;

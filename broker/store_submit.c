@@ -81,6 +81,10 @@ static int ask(struct store *s, struct store_submit *op, struct store_live *ret_
     }
     if (rc == SQLITE_OK && !known && op->unique.how != UNIQUE_NOT)
         rc = store_unique_ask(s, op, ret_replaced, ret_goes_on, ret_status);
+    if (rc == SQLITE_OK && *ret_goes_on && op->is_repeat_only) {
+        *ret_goes_on = false;
+        *ret_status = JM_EQUEUEFULL;
+    }
     return rc;
 }
 

@@ -94,11 +94,18 @@ class Settings(unittest.TestCase):
 
     def test_a_full_queue_refuses_one_more_and_says_how_many_it_holds(self):
         self.patch("/v1/queues/full", max_queued=2, paused=True)
-        jobs = [self.mill.submit("noop", queue="full", delay_ms=i * 1000)["id"] for i in range(2)]
+        first = self.mill.post("/v1/jobs", {"task": "noop", "queue": "full", "delay_ms": 0},
+                               Idempotency_Key="before")
+        jobs = [first.value["id"], self.mill.submit("noop", queue="full", delay_ms=1000)["id"]]
         answer = self.call("POST", "/v1/jobs", {"task": "noop", "queue": "full"})
         self.assertEqual((answer.status, answer.code), (429, "queue_full"), answer)
         self.assertEqual((answer.value["field"], answer.value["limit"]), ("queue", 2))
         self.assertEqual(answer.headers["Retry-After"], "1")
+        for key, status in (("before", 201), ("now", 429)):
+            answer = self.mill.post("/v1/jobs", {"task": "noop", "queue": "full", "delay_ms": 0},
+                                    Idempotency_Key=key)
+            self.assertEqual(answer.status, status, answer)
+        self.assertEqual(answer.value["limit"], 2)
         self.mill.post(f"/v1/jobs/{jobs[0]}/cancel")
         self.mill.submit("noop", queue="full")
         self.patch("/v1/queues/full", max_queued=None)
