@@ -32,7 +32,6 @@ static void count_in(struct dispatch *d, struct dispatch_job *job)
 {
     job->queue->unbegun[job->priority]++;
     job->queue->unbegun_favoured += job->is_favoured;
-    d->expiring += job->expires_at_ms != 0;
     if (job->key != NULL)
         lanes_key_take(&d->lanes, job->key, 1);
     if (job->policy != NULL)
@@ -54,7 +53,6 @@ static void count_out(struct dispatch *d, struct dispatch_job *job)
 {
     if (!job->has_begun)
         count_begun(job);
-    d->expiring -= job->expires_at_ms != 0;
     if (job->key != NULL)
         lanes_key_give(&d->lanes, job->key, 1);
     if (job->policy != NULL)
@@ -77,7 +75,6 @@ struct dispatch_job *dispatch_job_new(struct dispatch *d, const struct dispatch_
     job->id = facts->id;
     job->attempt = facts->attempt;
     job->priority = facts->priority;
-    job->expires_at_ms = facts->expires_at_ms;
     job->key = facts->key;
     job->policy = facts->policy;
     job->is_favoured = facts->is_favoured;
@@ -358,11 +355,7 @@ static struct key *key_of(struct dispatch *d, struct queue *q, struct span name)
 struct dispatch_job *dispatch_reserve(struct dispatch *d, struct queue *q, uint64_t id,
                                       const struct job_spec *spec)
 {
-    struct dispatch_facts facts = {.queue = q,
-                                   .id = id,
-                                   .attempt = 1,
-                                   .priority = spec->priority,
-                                   .expires_at_ms = spec->expires_at_ms};
+    struct dispatch_facts facts = {.queue = q, .id = id, .attempt = 1, .priority = spec->priority};
     struct wire_job frame = {.node = d->core->conf.node,
                              .id = id,
                              .attempt = 1,
@@ -424,11 +417,8 @@ void dispatch_release(struct dispatch *d, struct dispatch_job *job)
 int dispatch_restore(struct dispatch *d, const struct job_view *view, struct span frame)
 {
     struct queue *q = queues_need(&d->core->queues, view->spec.queue);
-    struct dispatch_facts facts = {.queue = q,
-                                   .id = view->id,
-                                   .attempt = view->attempt,
-                                   .priority = view->spec.priority,
-                                   .expires_at_ms = view->spec.expires_at_ms};
+    struct dispatch_facts facts = {
+        .queue = q, .id = view->id, .attempt = view->attempt, .priority = view->spec.priority};
     struct dispatch_job *job;
 
     if (q == NULL)
@@ -439,6 +429,7 @@ int dispatch_restore(struct dispatch *d, const struct job_view *view, struct spa
     if (job == NULL)
         return JM_ENOMEM;
     job->place = DISPATCH_OUT;
+    job->pushed_ms = dispatch_now_ms(d);
     job->host = view->host;
     if (view->state == JOB_RUNNING)
         dispatch_note_begun(d, job);

@@ -57,7 +57,6 @@ struct dispatch_job {
     bool is_urgent;   /* it goes before all that is in the list already */
     bool is_favoured; /* because its key had little to do (lanes.h) */
     uint32_t priority;
-    int64_t expires_at_ms;      /* wall clock; 0: never */
     struct key *key;            /* of its limit_key */
     struct task_policy *policy; /* of its task, if something is set for it */
     uint64_t pushed_ms;         /* monotonic; when it went out, or was found at start */
@@ -105,7 +104,6 @@ struct dispatch {
     struct list recalled; /* recalls of jobs that had not gone out: answered next turn */
     struct buf scratch;   /* a frame before its size is known */
     struct lanes lanes;
-    size_t expiring; /* jobs that have an expires_at_ms */
     struct dispatch_stats stats;
 };
 

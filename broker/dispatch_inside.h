@@ -21,7 +21,6 @@ struct dispatch_facts {
     uint64_t id;
     uint32_t attempt;
     uint32_t priority;
-    int64_t expires_at_ms;
     bool is_favoured;
 };
 

@@ -22,7 +22,9 @@ struct draw {
 
 static void draw_some(struct draw *draw);
 
-/* Those that ended or were cancelled meanwhile have only held their places. */
+/* Those that ended or were cancelled meanwhile have only held their places. What has begun is with
+ * a worker, and its frame came back to the list with an older state of Redis; by the same way one
+ * frame may be in the list twice. */
 static void settle(struct dispatch *d, struct span frame, struct list *back)
 {
     struct wire_job wire;
@@ -31,7 +33,8 @@ static void settle(struct dispatch *d, struct span frame, struct list *back)
     if (wire_decode_job(frame, &wire) != 0)
         return;
     job = dispatch_find(d, wire.id);
-    if (job == NULL || job->attempt != wire.attempt || job->place != DISPATCH_OUT)
+    if (job == NULL || job->attempt != wire.attempt || job->place != DISPATCH_OUT ||
+        job->has_begun || !list_is_empty(&job->in_batch))
         return;
     d->stats.recalled++;
     if (job->is_over)
@@ -102,7 +105,7 @@ void dispatch_set_queue(struct dispatch *d, struct queue *q, const struct queue_
     q->dispatch = d;
     q->tokens.on_time = on_tokens;
     q->wants_draw = conf->is_paused && q->window.used > 0;
-    lanes_wake_queue(&d->lanes, q);
+    lanes_wake_queue(q);
     dispatch_mark(d, q);
 }
 

@@ -9,7 +9,10 @@
 #include "broker/core.h"
 #include "schema/limits.h"
 
-enum { PLAN_BYTES = 4 << 20 };
+enum {
+    PLAN_BYTES = 4 << 20,
+    TURN_LANES = 256, /* of one turn in one plan; a turn that has more goes round */
+};
 
 void dispatch_plan_init(struct plan *p)
 {
@@ -49,7 +52,11 @@ static size_t tasks_room(const struct turn *turn)
     size_t room = 0;
 
     LIST_EACH(node, &turn->lanes)
-    room += lane_room(LIST_ENTRY(node, struct lane, in_turn));
+    {
+        room += lane_room(LIST_ENTRY(node, struct lane, in_turn));
+        if (room >= turn->planned + BATCH_JOBS)
+            break; /* more is not taken at once */
+    }
     return room;
 }
 
@@ -98,8 +105,10 @@ struct choice {
 };
 
 /* Which of the turn's lanes the jobs will come from, the store knows: so each is held for. */
-static void hold_tasks(struct turn *turn)
+static void hold_tasks(const struct lanes *ls, struct turn *turn)
 {
+    if (ls->policies.len == 0)
+        return;
     LIST_EACH(node, &turn->lanes)
     {
         struct lane *lane = LIST_ENTRY(node, struct lane, in_turn);
@@ -123,7 +132,7 @@ static void give(struct choice *c, struct turn *turn, size_t count)
     turn->planned += count;
     c->left -= count;
     turn->order = ++c->dispatch->lanes.order;
-    hold_tasks(turn);
+    hold_tasks(&c->dispatch->lanes, turn);
     if (rate != NULL)
         bucket_spend(&turn->key->bucket, rate, c->dispatch->lanes.now_us, count);
     lanes_key_spend(turn->key, (uint32_t)count);
@@ -203,34 +212,47 @@ static void bring_back(struct choice *c)
 
 /* ---- writing it down ---- */
 
-static size_t put_lanes(struct plan *p, const struct turn *turn)
+static void put_lane(struct plan *p, const struct lane *lane, size_t count)
 {
-    size_t put = 0;
+    struct store_turn_lane row = {.number = lane->number, .max_jobs = count};
+    struct plan_lane held = {.policy = lane->policy, .count = (uint32_t)count};
 
-    LIST_EACH(node, &turn->lanes)
-    {
-        struct lane *lane = LIST_ENTRY(node, struct lane, in_turn);
-        size_t count = lane->policy != NULL ? lane->held : turn->planned;
-        struct store_turn_lane row = {.number = lane->number, .max_jobs = count};
-        struct plan_lane held = {.policy = lane->policy, .count = (uint32_t)count};
-
-        lane->held = 0;
-        if (count == 0)
-            continue;
-        buf_put(&p->lanes, &row, sizeof(row));
-        buf_put(&p->held_lanes, &held, sizeof(held));
-        put++;
-    }
-    return put;
+    buf_put(&p->lanes, &row, sizeof(row));
+    buf_put(&p->held_lanes, &held, sizeof(held));
 }
 
-static size_t lanes_of(const struct turn *turn)
+static void release_lane(struct dispatch *d, struct lane *lane)
 {
-    size_t n = 0;
+    if (lane->policy != NULL)
+        lanes_policy_give(lane->policy, (uint32_t)lane->held, d, dispatch_on_room);
+    lane->held = 0;
+}
 
-    LIST_EACH(node, &turn->lanes)
-    n++;
-    return n;
+/* A turn of more lanes than TURN_LANES brings some of them this time, and the others next time. */
+static size_t put_lanes(struct dispatch *d, struct plan *p, struct turn *turn)
+{
+    struct list *last = turn->lanes.prev;
+    size_t put = 0;
+
+    LIST_EACH_SAFE(node, &turn->lanes)
+    {
+        struct lane *lane = LIST_ENTRY(node, struct lane, in_turn);
+        size_t count =
+            lane->policy != NULL ? lane->held : lesser(turn->planned, (size_t)lane->queued);
+
+        if (put < TURN_LANES && count > 0) {
+            put_lane(p, lane, count);
+            lane->held = 0;
+            put++;
+            list_remove(node);
+            list_push_back(&turn->lanes, node);
+        } else {
+            release_lane(d, lane);
+        }
+        if (node == last)
+            break;
+    }
+    return put;
 }
 
 static bool reserve_rows(struct plan *p, size_t lanes)
@@ -247,13 +269,7 @@ static void take_back(struct choice *c, struct turn *turn)
     const struct conf_rate *rate = rate_of(turn);
 
     LIST_EACH(node, &turn->lanes)
-    {
-        struct lane *lane = LIST_ENTRY(node, struct lane, in_turn);
-
-        if (lane->policy != NULL)
-            lanes_policy_give(lane->policy, (uint32_t)lane->held, c->dispatch, dispatch_on_room);
-        lane->held = 0;
-    }
+    release_lane(c->dispatch, LIST_ENTRY(node, struct lane, in_turn));
     if (rate != NULL)
         bucket_return(&turn->key->bucket, rate, turn->planned);
     lanes_key_give(&c->dispatch->lanes, turn->key, (uint32_t)turn->planned);
@@ -269,8 +285,8 @@ static void write_turn(struct choice *c, struct turn *turn)
                              .count = (uint32_t)turn->planned,
                              .before = turn->before};
 
-    if (reserve_rows(p, lanes_of(turn))) {
-        row.lane_count = put_lanes(p, turn);
+    if (reserve_rows(p, TURN_LANES)) {
+        row.lane_count = put_lanes(c->dispatch, p, turn);
         buf_put(&p->turns, &row, sizeof(row));
         buf_put(&p->held_turns, &held, sizeof(held));
         p->jobs += turn->planned;

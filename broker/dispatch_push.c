@@ -18,21 +18,38 @@ struct back {
     struct store_ref refs[];
 };
 
+/* The jobs are in the order of `refs`, but some may have gone meanwhile: `at` is where to look. */
+static bool is_back(const struct back *b, const struct dispatch_job *job, size_t *at)
+{
+    while (*at < b->op.count) {
+        const struct store_ref *ref = &b->refs[(*at)++];
+
+        if (ref->id == job->id && ref->attempt == job->attempt)
+            return ref->ret_is_back;
+    }
+    return false;
+}
+
+/* One that the store passed over runs, or has ended: the search (hosts.h) finds out. On a full disk
+ * they keep their places and wait here. */
 static void on_put_back(struct store_op *op)
 {
     struct back *b = JM_CONTAINER_OF(op, struct back, op.op);
     struct list *node;
+    size_t at = 0;
 
     if (op->status != 0)
         dispatch_pause_until(b->dispatch, &b->dispatch->returns_refused_until_ms);
     while ((node = list_pop_front(&b->jobs)) != NULL) {
         struct dispatch_job *job = LIST_ENTRY(node, struct dispatch_job, in_batch);
+        bool is_kept = op->status == 0 && is_back(b, job, &at);
 
-        if (op->status == 0)
+        if (op->status != 0)
+            dispatch_to_outbox(b->dispatch, job);
+        else if (job->is_over || is_kept)
             dispatch_job_remove(b->dispatch, job);
         else
-            dispatch_to_outbox(b->dispatch,
-                               job); /* the disk is full: they keep their places and wait here */
+            job->place = DISPATCH_OUT;
     }
     free(b);
 }

@@ -24,8 +24,10 @@ static void settle(struct dispatch *d, struct dispatch_job *job, bool is_withdra
     list_remove(&job->in_batch);
     list_push_back(&jobs, &job->in_batch);
     dispatch_put_back(d, &jobs);
-    if (!list_is_empty(&jobs)) /* no memory: the search finds that it is nowhere */
+    if (!list_is_empty(&jobs)) { /* no memory: the search finds that it is nowhere */
         list_remove(&job->in_batch);
+        job->place = DISPATCH_OUT;
+    }
 }
 
 void dispatch_finish_recall(struct dispatch_recall *r)

@@ -6,6 +6,7 @@
 
 #include "broker/core.h"
 #include "broker/dispatch_inside.h"
+#include "schema/errors.h"
 #include "schema/limits.h"
 
 enum { TAKE_SHARE = 8 }; /* a take waits until an eighth of the window is free */
@@ -36,9 +37,17 @@ static void take_free(struct take *t)
     free(t);
 }
 
+static void take_return(struct take *t, size_t count);
+
+/* Nobody else knows of these jobs, so a disk that is full is asked again. */
 static void on_take_returned(struct store_op *op)
 {
-    take_free(JM_CONTAINER_OF(op, struct take, back.op));
+    struct take *t = JM_CONTAINER_OF(op, struct take, back.op);
+
+    if (op->status == JM_EFULL)
+        take_return(t, t->back.count);
+    else
+        take_free(t);
 }
 
 /* Gives back to the store the jobs in `refs`, which found no memory here. */
@@ -114,7 +123,6 @@ static struct dispatch_job *admit(struct take *t, const struct store_taken *take
                                    .id = taken->id,
                                    .attempt = taken->attempt,
                                    .priority = turns[taken->turn].priority,
-                                   .expires_at_ms = taken->expires_at_ms,
                                    .is_favoured = t->plan.is_favoured};
 
     return dispatch_job_new(t->dispatch, &facts,

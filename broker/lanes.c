@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/queues.h"
+#include "schema/limits.h"
 
 enum { IDLE_LOOKS = 8 }; /* idle keys that are looked at when one more is made */
 
@@ -28,7 +29,8 @@ static void note_idle(struct lanes *ls, struct key *key)
         list_push_back(&ls->idle_keys, &key->in_idle);
 }
 
-/* Those that are kept only for their bucket go when it has come to be full, or is none any more. */
+/* Those that are kept only for their bucket go when it has come to be full, or is none any more; or
+ * when there are too many of them. */
 static void drop_idle(struct lanes *ls)
 {
     for (int i = 0; i < IDLE_LOOKS; i++) {
@@ -38,7 +40,8 @@ static void drop_idle(struct lanes *ls)
         if (node == NULL)
             return;
         key = LIST_ENTRY(node, struct key, in_idle);
-        if (key->queue->conf.key_rate.limit > 0 && key->bucket.full_at_us > ls->now_us) {
+        if (key->queue->conf.key_rate.limit > 0 && key->bucket.full_at_us > ls->now_us &&
+            ls->keys.len < JM_LIMIT_KEYS) {
             list_push_back(&ls->idle_keys, &key->in_idle);
             continue;
         }
@@ -206,6 +209,7 @@ static struct turn *need_turn(struct lanes *ls, struct key *key, uint32_t priori
     list_init(&turn->in_plan);
     list_init(&turn->set_aside);
     list_push_back(&key->turns, &turn->in_key);
+    list_push_back(&key->queue->turns, &turn->in_queue);
     note_idle(ls, key);
     return turn;
 }
@@ -214,17 +218,18 @@ static void drop_turn(struct lanes *ls, struct turn *turn)
 {
     lanes_enter(turn, TURN_NOWHERE, 0);
     list_remove(&turn->in_key);
+    list_remove(&turn->in_queue);
     note_idle(ls, turn->key);
     free(turn);
 }
 
-void lanes_wake_queue(struct lanes *ls, struct queue *q)
+void lanes_wake_queue(struct queue *q)
 {
-    LIST_EACH(node, &ls->all)
+    LIST_EACH(node, &q->turns)
     {
-        struct turn *turn = LIST_ENTRY(node, struct lane, in_all)->turn;
+        struct turn *turn = LIST_ENTRY(node, struct turn, in_queue);
 
-        if (turn->key->queue == q && turn->place != TURN_READY)
+        if (turn->place != TURN_READY)
             lanes_enter(turn, TURN_READY, 0);
     }
 }

@@ -86,6 +86,7 @@ struct turn {
     enum turn_place place;
     struct key *key;
     struct list in_key;
+    struct list in_queue; /* queue.turns */
     uint32_t priority;
     uint64_t order;    /* when it was last given a job, or made: between keys with as many out */
     struct list lanes; /* lane.in_turn */
@@ -176,7 +177,7 @@ bool lanes_is_before(const struct turn *a, const struct turn *b);
 bool lanes_has_ready(const struct queue *q, uint32_t above);
 
 /* Makes every turn of the queue ready again: something was set anew. */
-void lanes_wake_queue(struct lanes *ls, struct queue *q);
+void lanes_wake_queue(struct queue *q);
 
 /* Makes those of the key ready that rest at its rate: its bucket has got something back. */
 void lanes_wake_key(struct key *key);

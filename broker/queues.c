@@ -54,6 +54,7 @@ static struct queue *queue_new(struct span name)
     window_init(&q->window);
     q->favours = LANES_FAVOURS;
     list_init(&q->jobs);
+    list_init(&q->turns);
     list_init(&q->outbox);
     list_init(&q->urgent);
     list_init(&q->at_task);

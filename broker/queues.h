@@ -33,6 +33,7 @@ struct queue {
     uint32_t asking;            /* of these */
 
     /* lanes.c's: what waits */
+    struct list turns;                      /* turn.in_queue: all of them */
     struct heap ready[JM_PRIORITY_MAX + 1]; /* turns that may go, by priority */
     struct heap fresh;   /* those of them whose keys have credit, by priority and then likewise */
     uint32_t favours;    /* jobs that may be favoured, until others have earned more */

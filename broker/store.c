@@ -111,7 +111,7 @@ static int load_counts(struct store *s)
     return rc;
 }
 
-/* Every lane that still has jobs, and what is in it. */
+/* Every lane, and what is in it. */
 static int restore_lanes(struct store *s)
 {
     struct store_query q = store_use(s, SQL_LANES_ALL);
@@ -153,6 +153,7 @@ static int count_lanes(struct store *s)
     }
     store_lanes_commit(&s->lanes, clock_wall_ms(s->conf.clock));
     store_lanes_begin(&s->lanes);
+    store_lanes_note_idle(&s->lanes, clock_wall_ms(s->conf.clock));
     return rc;
 }
 
@@ -160,10 +161,8 @@ static int run_statement(struct store *s, enum store_sql which);
 
 static int load_lanes(struct store *s)
 {
-    int rc = run_statement(s, SQL_LANES_CLEAN);
+    int rc = restore_lanes(s);
 
-    if (rc == SQLITE_OK)
-        rc = restore_lanes(s);
     return rc == SQLITE_OK ? count_lanes(s) : rc;
 }
 

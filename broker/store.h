@@ -186,8 +186,7 @@ struct store_taken {
     uint32_t attempt;
     size_t turn; /* by which it came, and from which of all the lanes */
     size_t lane;
-    int64_t expires_at_ms; /* 0: never */
-    size_t offset;         /* of its wire_job frame in `frames` */
+    size_t offset; /* of its wire_job frame in `frames` */
     size_t len;
 };
 
@@ -232,13 +231,14 @@ struct store_take {
 struct store_ref {
     uint64_t id;
     uint32_t attempt;
+    bool ret_is_back;
 };
 
 /* Dispatched jobs that are known not to be in Redis go back into the backlog; one that is no longer
- * dispatched with that attempt is passed over. */
+ * dispatched with that attempt is passed over (ret_is_back is false). */
 struct store_put_back {
     struct store_op op;
-    const struct store_ref *jobs;
+    struct store_ref *jobs;
     size_t count;
 };
 

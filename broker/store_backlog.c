@@ -4,95 +4,10 @@
  */
 #include "broker/store_inside.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
+#include "broker/store_next.h"
 #include "schema/errors.h"
-
-/* What a turn collects from its lanes before it takes the first of it. */
-struct next_job {
-    uint64_t id;
-    uint32_t attempt;
-    int64_t due_ms;
-    int64_t expires_at_ms;
-    size_t lane;
-};
-
-static int compare_due(const void *left, const void *right)
-{
-    const struct next_job *a = left, *b = right;
-
-    if (a->due_ms != b->due_ms)
-        return a->due_ms < b->due_ms ? -1 : 1;
-    return a->id < b->id ? -1 : 1;
-}
-
-/* What should have begun by now only waits to be ended (STORE_EXPIRE); sent out, it would be taken
- * back, and so on. */
-static bool is_expired(struct store *s, const struct next_job *job)
-{
-    return job->expires_at_ms != 0 && job->expires_at_ms <= clock_wall_ms(s->conf.clock);
-}
-
-static int find_in_lane(struct store *s, const struct store_take *op, size_t lane, size_t max_jobs,
-                        struct next_job *ret_jobs, size_t *ret_found)
-{
-    struct store_query q = store_use(s, SQL_LIVE_BACKLOG);
-    bool has_row = false;
-    int rc;
-
-    store_query_put_int(&q, op->lanes[lane].number);
-    store_query_put_int(&q, (int64_t)max_jobs);
-    rc = store_query_next(&q, &has_row);
-    *ret_found = 0;
-    while (rc == SQLITE_OK && has_row) {
-        struct next_job *job = &ret_jobs[*ret_found];
-
-        assert(*ret_found < max_jobs);
-        job->id = (uint64_t)store_query_int(&q);
-        job->attempt = (uint32_t)store_query_int(&q);
-        job->due_ms = store_query_int(&q);
-        job->expires_at_ms = store_query_int(&q);
-        job->lane = lane;
-        if (!is_expired(s, job))
-            ++*ret_found;
-        rc = store_query_next(&q, &has_row);
-    }
-    return rc;
-}
-
-static size_t lesser(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* The turn's next jobs, in order, in memory that the caller frees. */
-static int find_next(struct store *s, const struct store_take *op, const struct store_turn *turn,
-                     struct next_job **ret_jobs, size_t *ret_found)
-{
-    struct next_job *jobs;
-    size_t room = 0, count = 0;
-    int rc = SQLITE_OK;
-
-    for (size_t i = 0; i < turn->lane_count; i++)
-        room += lesser(turn->max_jobs, op->lanes[turn->first_lane + i].max_jobs);
-    jobs = calloc(room + 1, sizeof(*jobs));
-    if (jobs == NULL)
-        return SQLITE_NOMEM;
-    for (size_t i = turn->first_lane; rc == SQLITE_OK && i < turn->first_lane + turn->lane_count;
-         i++) {
-        size_t found = 0;
-
-        rc = find_in_lane(s, op, i, lesser(turn->max_jobs, op->lanes[i].max_jobs), jobs + count,
-                          &found);
-        count += found;
-    }
-    if (turn->lane_count > 1)
-        qsort(jobs, count, sizeof(*jobs), compare_due);
-    *ret_jobs = jobs;
-    *ret_found = lesser(count, turn->max_jobs);
-    return rc;
-}
 
 /* Appends the job's frame. A job without a row in `jobs` cannot be. */
 static int encode_frame(struct store *s, const struct store_take *op, const struct store_taken *job)
@@ -120,7 +35,7 @@ static int encode_frame(struct store *s, const struct store_take *op, const stru
 
 /* False in `ret_goes_on` when `frames` has no room: the rest stays in the backlog. */
 static int take_one(struct store *s, struct store_take *op, size_t turn,
-                    const struct next_job *next, bool *ret_goes_on)
+                    const struct store_next_job *next, bool *ret_goes_on)
 {
     struct store_taken *job = &op->ret_jobs[op->ret_count];
     struct store_live live = {.id = next->id,
@@ -131,7 +46,6 @@ static int take_one(struct store *s, struct store_take *op, size_t turn,
                                 .attempt = next->attempt,
                                 .turn = turn,
                                 .lane = next->lane,
-                                .expires_at_ms = next->expires_at_ms,
                                 .offset = op->frames->len};
     if (live.lane == NULL)
         return SQLITE_CORRUPT;
@@ -151,9 +65,9 @@ static int take_one(struct store *s, struct store_take *op, size_t turn,
 static int take_turn(struct store *s, struct store_take *op, size_t turn, size_t *ret_found,
                      bool *ret_goes_on)
 {
-    struct next_job *jobs = NULL;
+    struct store_next_job *jobs = NULL;
     size_t found = 0;
-    int rc = find_next(s, op, &op->turns[turn], &jobs, &found);
+    int rc = store_next_find(s, op, &op->turns[turn], &jobs, &found);
 
     for (size_t i = 0; rc == SQLITE_OK && *ret_goes_on && i < found; i++) {
         rc = take_one(s, op, turn, &jobs[i], ret_goes_on);
@@ -201,8 +115,10 @@ int store_put_back(struct store *s, struct store_put_back *op, int *ret_status)
         bool found = false;
 
         rc = store_live_get(s, op->jobs[i].id, &live, &found);
-        if (rc == SQLITE_OK && found && live.job.attempt == op->jobs[i].attempt &&
-            live.job.state == JOB_DISPATCHED)
+        op->jobs[i].ret_is_back = rc == SQLITE_OK && found &&
+                                  live.job.attempt == op->jobs[i].attempt &&
+                                  live.job.state == JOB_DISPATCHED;
+        if (op->jobs[i].ret_is_back)
             rc = store_live_enter(s, &live, JOB_ON_PUT_BACK, JOB_QUEUED);
     }
     *ret_status = 0;

@@ -16,6 +16,7 @@
  *     store_notes.c    STORE_LEARN, RESERVE_IDS, PROBE
  *     store_tally.c    counts by queue and state
  *     store_lanes.c    lanes of the backlog
+ *     store_next.c     what is next in several of them
  *     store_db.c, store_migrate.c, store_query.h   SQLite
  *
  * An operation's function checks first and writes then, so that one that fails has written nothing:
@@ -45,7 +46,6 @@
     X(SQL_LANE_INSERT, "INSERT INTO lanes (lane, queue, task, priority, limit_key)"               \
                        " VALUES (?,?,?,?,?)")                                                     \
     X(SQL_LANE_DELETE, "DELETE FROM lanes WHERE lane = ?")                                        \
-    X(SQL_LANES_CLEAN, "DELETE FROM lanes WHERE lane NOT IN (SELECT lane FROM live)")             \
     X(SQL_LANES_ALL, "SELECT lane, queue, task, priority, limit_key FROM lanes")                  \
     X(SQL_LIVE_LANES, "SELECT lane, state FROM live")                                             \
     X(SQL_RATE_PUT, "INSERT OR REPLACE INTO rates (queue, limit_key, full_at_us)"                 \
@@ -83,7 +83,8 @@
     X(SQL_LIVE_DELETE, "DELETE FROM live WHERE id = ? AND state = ? AND attempt = ?")             \
     X(SQL_LIVE_BACKLOG, "SELECT id, attempt, due_ms, expires_at_ms"                               \
                         " FROM live INDEXED BY live_backlog"                                      \
-                        " WHERE state = 2 AND lane = ? ORDER BY due_ms, id LIMIT ?")              \
+                        " WHERE state = 2 AND lane = ? AND (due_ms, id) > (?, ?)"                 \
+                        " ORDER BY due_ms, id LIMIT ?")                                           \
     X(SQL_LIVE_DUE, "SELECT id, due_ms FROM live INDEXED BY live_scheduled WHERE state = 1"       \
                     " ORDER BY due_ms, id LIMIT 1")                                               \
     X(SQL_END_INSERT, "INSERT INTO ends (id, state, attempt, failures, crashes, deaths, due_ms,"  \
@@ -165,6 +166,7 @@ struct store {
     sqlite3_stmt *stmts[STORE_SQL_COUNT];
     struct store_tally tally;
     struct store_lanes lanes;
+    int64_t rates_cleaned_ms;  /* wall clock */
     struct buf scratch;        /* the error map, or the options, that are being written */
     struct buf row;            /* what store_job_get has read */
     uint64_t purged_to;        /* how far the purge's walk over `ends` has come */

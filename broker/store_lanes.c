@@ -198,3 +198,9 @@ void store_lanes_rollback(struct store_lanes *ls)
     }
     forget_touched(ls);
 }
+
+void store_lanes_note_idle(struct store_lanes *ls, int64_t now_ms)
+{
+    LIST_EACH(node, &ls->all)
+    note_idle(ls, LIST_ENTRY(node, struct store_lane, in_all), now_ms);
+}

@@ -68,6 +68,9 @@ void store_lanes_begin(struct store_lanes *ls);
 void store_lanes_commit(struct store_lanes *ls, int64_t now_ms);
 void store_lanes_rollback(struct store_lanes *ls);
 
+/* At start: lanes without jobs count as idle from now on. */
+void store_lanes_note_idle(struct store_lanes *ls, int64_t now_ms);
+
 static inline struct span store_lane_task(const struct store_lane *lane)
 {
     return span_of(lane->texts, lane->task_len);

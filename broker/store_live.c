@@ -7,7 +7,7 @@
 
 #include <assert.h>
 
-enum { LANE_IDLE_MS = 60 * 1000 };
+enum { LANE_IDLE_MS = 60 * 1000, RATES_EVERY_MS = 60 * 1000 };
 
 static int insert_lane(struct store *s, struct store_lane *lane)
 {
@@ -19,6 +19,39 @@ static int insert_lane(struct store *s, struct store_lane *lane)
     store_query_put_int(&q, lane->priority);
     store_query_put_text(&q, store_lane_key(lane));
     return store_query_run(&q);
+}
+
+static int remove_lane(struct store *s, struct store_lane *lane)
+{
+    struct store_query q = store_use(s, SQL_LANE_DELETE);
+    int rc;
+
+    store_query_put_int(&q, lane->number);
+    rc = store_query_run(&q);
+    if (rc == SQLITE_OK)
+        store_lanes_remove(&s->lanes, lane);
+    return rc;
+}
+
+/* Whether the batch at hand has put a job into it, though it is in the list of the idle. */
+static bool is_in_use(const struct store_lane *lane)
+{
+    return lane->live_delta != 0 || lane->is_stored_by_batch;
+}
+
+static int drop_oldest_idle(struct store *s, bool *ret_has_room)
+{
+    LIST_EACH(node, &s->lanes.idle)
+    {
+        struct store_lane *lane = LIST_ENTRY(node, struct store_lane, in_idle);
+
+        if (is_in_use(lane))
+            continue;
+        *ret_has_room = true;
+        return remove_lane(s, lane);
+    }
+    *ret_has_room = false;
+    return SQLITE_OK;
 }
 
 /* The row is written by the batch that puts the first job into the lane; a batch that fails takes
@@ -37,8 +70,13 @@ int store_lane_need(struct store *s, struct span queue, struct span task, uint32
     if (lane == NULL)
         return SQLITE_NOMEM;
     if (!lane->is_stored && s->lanes.by_name.len > JM_LANES) {
-        store_lanes_remove(&s->lanes, lane);
-        return SQLITE_OK;
+        bool has_room = false;
+
+        rc = drop_oldest_idle(s, &has_room);
+        if (rc != SQLITE_OK || !has_room) {
+            store_lanes_remove(&s->lanes, lane);
+            return rc;
+        }
     }
     if (!lane->is_stored) {
         store_lanes_move(&s->lanes, lane, JOB_NONE, JOB_NONE);
@@ -68,28 +106,29 @@ int store_lanes_clean(struct store *s, int64_t now_ms, size_t max_rows, size_t *
     LIST_EACH_SAFE(node, &s->lanes.idle)
     {
         struct store_lane *lane = LIST_ENTRY(node, struct store_lane, in_idle);
-        struct store_query q = store_use(s, SQL_LANE_DELETE);
+        bool was_ahead = lane->idle_since_ms > now_ms; /* the clock was set back */
 
         *ret_next_ms = lane->idle_since_ms + LANE_IDLE_MS;
-        if (rc != SQLITE_OK || *ret_rows >= max_rows || *ret_next_ms > now_ms)
+        if (rc != SQLITE_OK || *ret_rows >= max_rows || (*ret_next_ms > now_ms && !was_ahead))
             return rc;
-        if (lane->live_delta != 0 || lane->is_stored_by_batch)
+        if (is_in_use(lane))
             continue;
-        store_query_put_int(&q, lane->number);
-        rc = store_query_run(&q);
-        if (rc == SQLITE_OK)
-            store_lanes_remove(&s->lanes, lane);
+        rc = remove_lane(s, lane);
         ++*ret_rows;
     }
     *ret_next_ms = -1;
     return rc;
 }
 
-/* Buckets that are full again need no row. */
+/* Buckets that are full again need no row. There is no index to find them by, so they are looked
+ * for once a minute. */
 int store_rates_clean(struct store *s, int64_t now_ms, size_t max_rows)
 {
     struct store_query q = store_use(s, SQL_RATES_CLEAN);
 
+    if (now_ms >= s->rates_cleaned_ms && now_ms - s->rates_cleaned_ms < RATES_EVERY_MS)
+        return SQLITE_OK;
+    s->rates_cleaned_ms = now_ms;
     store_query_put_int(&q, now_ms * 1000);
     store_query_put_int(&q, (int64_t)max_rows);
     return store_query_run(&q);

@@ -19,9 +19,10 @@
 
 enum {
     STEP_ROWS = 256,
-    STEP_BYTES = 4 << 20,      /* args and results, whose pages have to be read to be freed */
-    SLACK_MS = 60 * 1000,      /* a job that ends within this needs no row in the index */
-    SHRINK_PAUSE_MS = 250,     /* SQL_SHRINK gives 64 pages back: 1 MB in a second */
+    LANE_ROWS = 32,        /* beside them: lanes cost little, and must not wait for a long purge */
+    STEP_BYTES = 4 << 20,  /* args and results, whose pages have to be read to be freed */
+    SLACK_MS = 60 * 1000,  /* a job that ends within this needs no row in the index */
+    SHRINK_PAUSE_MS = 250, /* SQL_SHRINK gives 64 pages back: 1 MB in a second */
     SHRINK_ABOVE_PAGES = 4096, /* free ones, and a quarter of all: fewer are used again soon */
 };
 
@@ -249,9 +250,8 @@ static int clean_lanes(struct step *p)
 {
     size_t rows = 0;
     int64_t next_ms = -1;
-    int rc = store_lanes_clean(p->store, p->now_ms, rows_of(p), &rows, &next_ms);
+    int rc = store_lanes_clean(p->store, p->now_ms, LANE_ROWS, &rows, &next_ms);
 
-    p->rows_left -= rows;
     if (next_ms >= 0)
         note_next(p, next_ms);
     return rc == SQLITE_OK ? store_rates_clean(p->store, p->now_ms, STEP_ROWS) : rc;

@@ -60,6 +60,7 @@ enum {
     JM_RATE_PERIOD_LIMIT_MS = 24 * 3600 * 1000,
     JM_QUEUED_LIMIT = 1000000000, /* of max_queued */
     JM_LANES = 250000,            /* lanes (queue, task, priority, limit_key) that have live jobs */
+    JM_LIMIT_KEYS = 250000, /* keys that a broker keeps; above it those that are idle longest go */
 
     /* On their way to the disk; whoever comes then is turned away. */
     JM_SUBMITS = 50000,

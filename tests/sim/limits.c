@@ -380,6 +380,34 @@ static void a_paused_queue_gets_back_what_is_in_redis(void **state)
     assert_int_equal(story_count(s, LIVE, JOB_SUCCEEDED), 1);
 }
 
+/* As after a Redis that came back with an older state of itself, behind which the broker sent the
+ * jobs again. */
+static void a_message_that_lies_there_twice_is_drawn_once(void **state)
+{
+    struct sim *s = *state;
+    struct sim_key *list;
+    struct list *first;
+    char name[KEYS_BYTES];
+
+    keys_queue(name, LIVE, strlen(LIVE));
+    serve(s);
+    submit_many(s, 3, (struct story_job){.key = "k"});
+    sim_run_ms(s, 100);
+    list = sim_redis_key(s, name);
+    first = list->blobs.next;
+    for (struct list *node = first; node != &list->blobs; node = node->next) {
+        struct sim_blob *blob = LIST_ENTRY(node, struct sim_blob, link);
+
+        sim_redis_lpush(s, name, span_of(blob->bytes, blob->len));
+    }
+    assert_int_equal(waiting(s, LIVE), 6);
+    story_set_queue(s, LIVE, (struct queue_conf){.is_paused = true});
+    sim_run_ms(s, 500);
+    assert_int_equal(waiting(s, LIVE), 0);
+    assert_int_equal(s->core->dispatch.jobs, 0);
+    assert_int_equal(story_count(s, LIVE, JOB_QUEUED), 3);
+}
+
 static void a_pause_after_a_resume_takes_back_what_went_out_in_between(void **state)
 {
     struct sim *s = *state;
@@ -602,6 +630,7 @@ int main(void)
         STORY(a_few_jobs_of_one_key_go_before_the_many_of_another),
         STORY(favours_leave_the_others_half_of_the_places),
         STORY(a_paused_queue_gets_back_what_is_in_redis),
+        STORY(a_message_that_lies_there_twice_is_drawn_once),
         STORY(a_pause_after_a_resume_takes_back_what_went_out_in_between),
         STORY(a_pause_that_redis_refuses_is_done_when_it_no_longer_does),
         STORY(a_pause_holds_at_every_moment_of_a_submit_or_a_take),

@@ -1,6 +1,7 @@
 /*
  * The store's operations but for events (test_store_apply.c), its opening, and what a crash leaves.
  */
+#include "lib/hash.h"
 #include "tests/unit/store_fixture.h"
 
 #include "schema/migrations.h"
@@ -231,6 +232,77 @@ static void jobs_are_taken_by_priority_then_due_time_then_id(void **state)
     fixture_check_counts(f);
 }
 
+/* Twenty tasks whose jobs are due in a wild order, some tasks with many and some with few. */
+static void submit_shuffled(struct fixture *f, uint64_t count)
+{
+    static const char *const tasks[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j",
+                                        "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"};
+
+    for (uint64_t id = 1; id <= count; id++) {
+        struct store_submit op = fixture_submit_of(id, "q", JOB_QUEUED);
+        uint64_t word = hash_of_u64(id);
+
+        op.spec.task = span_of_str(tasks[word % 5 == 0 ? word / 5 % JM_COUNT_OF(tasks) : 3]);
+        op.due_ms = (int64_t)(word % 97);
+        assert_int_equal(fixture_run(f, &op.op, STORE_SUBMIT), 0);
+    }
+}
+
+static void the_lanes_of_a_turn_go_together_by_due_time_then_id(void **state)
+{
+    enum { JOBS = 700, AT_ONCE = 45 };
+    struct fixture *f = *state;
+    struct store_taken taken[AT_ONCE];
+    struct buf frames;
+    struct store_take op = {
+        .queue = span_of_str("q"), .max_bytes = 1 << 20, .ret_jobs = taken, .frames = &frames};
+    uint64_t last_due = 0, last_id = 0, seen = 0;
+
+    submit_shuffled(f, JOBS);
+    do {
+        buf_init(&frames, 1 << 20);
+        assert_int_equal(fixture_run_take(f, &op, AT_ONCE), 0);
+        buf_done(&frames);
+        for (size_t i = 0; i < op.ret_count; i++) {
+            uint64_t due = hash_of_u64(taken[i].id) % 97;
+
+            assert_true(due > last_due || (due == last_due && taken[i].id > last_id));
+            last_due = due;
+            last_id = taken[i].id;
+        }
+        seen += op.ret_count;
+    } while (op.ret_count > 0);
+    assert_int_equal(seen, JOBS);
+    fixture_check_counts(f);
+}
+
+static void a_lane_gives_no_more_than_its_turn_says(void **state)
+{
+    struct fixture *f = *state;
+    struct store_taken taken[20];
+    struct buf frames;
+    struct fixture_lanes lanes;
+    struct store_take op = {.queue = span_of_str("q"),
+                            .turn_count = 1,
+                            .max_bytes = 1 << 20,
+                            .ret_jobs = taken,
+                            .frames = &frames};
+    size_t by_lane[FIXTURE_LANES] = {0};
+
+    submit_shuffled(f, 200);
+    fixture_lanes(f, "q", 20, &lanes);
+    for (size_t i = 0; i < lanes.turns[0].lane_count; i++)
+        lanes.lanes[i].max_jobs = 1 + i % 2;
+    op.turns = lanes.turns;
+    op.lanes = lanes.lanes;
+    buf_init(&frames, 1 << 20);
+    assert_int_equal(fixture_run(f, &op.op, STORE_TAKE), 0);
+    buf_done(&frames);
+    assert_int_equal(op.ret_count, 20);
+    for (size_t i = 0; i < op.ret_count; i++)
+        assert_true(++by_lane[taken[i].lane] <= lanes.lanes[taken[i].lane].max_jobs);
+}
+
 static void a_taken_frame_says_what_the_worker_needs(void **state)
 {
     struct fixture *f = *state;
@@ -316,7 +388,8 @@ static void a_take_without_room_leaves_the_rest_in_the_backlog(void **state)
 static void only_a_dispatched_job_of_that_attempt_is_put_back(void **state)
 {
     struct fixture *f = *state;
-    struct store_ref refs[] = {{1, 1}, {2, 2}, {3, 1}, {4, 1}, {99, 1}};
+    struct store_ref refs[] = {
+        {1, 1, false}, {2, 2, true}, {3, 1, true}, {4, 1, true}, {99, 1, true}};
     struct store_put_back op = {.jobs = refs, .count = JM_COUNT_OF(refs)};
     uint32_t attempt;
 
@@ -326,6 +399,8 @@ static void only_a_dispatched_job_of_that_attempt_is_put_back(void **state)
     fixture_submit(f, 4, "q", JOB_SCHEDULED);
     assert_int_equal(fixture_happen(f, WIRE_RUNNING, 3, 1), STORE_APPLIED);
     assert_int_equal(fixture_run(f, &op.op, STORE_PUT_BACK), 0);
+    for (size_t i = 0; i < JM_COUNT_OF(refs); i++)
+        assert_int_equal(refs[i].ret_is_back, i == 0);
     assert_int_equal(fixture_get(f, 1).state, JOB_QUEUED);
     assert_int_equal(fixture_get(f, 1).attempt, 1);
     assert_int_equal(fixture_get(f, 2).state, JOB_DISPATCHED);
@@ -588,6 +663,8 @@ int main(void)
         STORE_TEST(a_key_gives_the_same_job_again_also_after_a_restart),
         STORE_TEST(a_key_is_known_within_its_own_batch),
         STORE_TEST(jobs_are_taken_by_priority_then_due_time_then_id),
+        STORE_TEST(the_lanes_of_a_turn_go_together_by_due_time_then_id),
+        STORE_TEST(a_lane_gives_no_more_than_its_turn_says),
         STORE_TEST(a_taken_frame_says_what_the_worker_needs),
         STORE_TEST(a_take_ends_behind_the_job_that_reaches_its_bytes),
         STORE_TEST(a_take_without_room_leaves_the_rest_in_the_backlog),

@@ -158,6 +158,9 @@ static void a_start_finds_the_lanes_as_they_were(void **state)
         cancel(f, id);
     fixture_close(f);
     fixture_open(f);
+    assert_int_equal(lanes_of(f)->by_name.len, 2);
+    f->now_ms += 61 * 1000;
+    purge(f);
     assert_int_equal(lanes_of(f)->by_name.len, 1); /* b's has no jobs */
     lane = LIST_ENTRY(lanes_of(f)->all.next, struct store_lane, in_all);
     assert_int_equal(lane->live, 3);

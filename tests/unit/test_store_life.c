@@ -350,7 +350,7 @@ static void what_has_not_begun_by_its_time_expires(void **state)
 static void what_is_out_is_only_named_and_what_runs_is_left_alone(void **state)
 {
     struct fixture *f = *state;
-    struct store_ref ref = {1, 1};
+    struct store_ref ref = {.id = 1, .attempt = 1};
     struct store_put_back back = {.jobs = &ref, .count = 1};
     struct store_expire op;
 
