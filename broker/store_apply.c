@@ -117,6 +117,8 @@ static int write_verdict(struct store *s, const struct store_live *live, const s
     if (v->ended_attempt != 0)
         rc = write_attempt(s, live, v, event);
     if (rc == SQLITE_OK)
+        rc = store_attempts_trim(s, live->id, v->ended_attempt);
+    if (rc == SQLITE_OK)
         rc = write_move(s, live, v, &event->event, event->ret_due_ms);
     return rc;
 }

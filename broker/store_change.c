@@ -230,6 +230,8 @@ int store_retry_job(struct store *s, uint64_t id, enum job_state was, uint32_t *
     if (rc == SQLITE_OK)
         rc = move_end(s, id, was);
     if (rc == SQLITE_OK)
+        rc = store_attempts_trim(s, id, last);
+    if (rc == SQLITE_OK)
         rc = drop_expiry(s, id, &spec);
     if (rc != SQLITE_OK)
         return rc;

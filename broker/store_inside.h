@@ -98,6 +98,7 @@
     X(SQL_END_DELETE, "DELETE FROM ends WHERE id = ?")                                            \
     X(SQL_ATTEMPT_INSERT, "INSERT INTO attempts (id, attempt, outcome, host, begun_at_ms,"        \
                           " ended_at_ms, run_us, error) VALUES (?,?,?,?,?,?,?,?)")                \
+    X(SQL_ATTEMPTS_TRIM, "DELETE FROM attempts WHERE id = ? AND attempt <= ?")                    \
     X(SQL_ATTEMPTS_DELETE, "DELETE FROM attempts WHERE id = ?")                                   \
     X(SQL_IDEM_GET, "SELECT created_at_ms, fingerprint, id, existing_id FROM idem"                \
                     " WHERE key = ?")                                                             \
@@ -276,6 +277,9 @@ int store_remove_job(struct store *s, uint64_t id, int64_t now_ms,
 /* Lets a job that ended as `was` live again. In `ret_status` JM_EOVERLOAD above JM_LANES. */
 int store_retry_job(struct store *s, uint64_t id, enum job_state was, uint32_t *ret_attempt,
                     int *ret_status) JM_MUST_CHECK;
+
+/* Of its history only the newest JM_ATTEMPTS_KEPT stay, `attempt` being the newest. */
+int store_attempts_trim(struct store *s, uint64_t id, uint32_t attempt) JM_MUST_CHECK;
 
 /* State and attempt of a job that has ended; JOB_NONE if none has. */
 int store_end_get(struct store *s, uint64_t id, enum job_state *ret_state,

@@ -272,6 +272,17 @@ int store_live_end(struct store *s, const struct store_live *live, const struct 
     return rc;
 }
 
+int store_attempts_trim(struct store *s, uint64_t id, uint32_t attempt)
+{
+    struct store_query q = store_use(s, SQL_ATTEMPTS_TRIM);
+
+    if (attempt <= JM_ATTEMPTS_KEPT)
+        return SQLITE_OK;
+    store_query_put_int(&q, (int64_t)id);
+    store_query_put_int(&q, attempt - JM_ATTEMPTS_KEPT);
+    return store_query_run(&q);
+}
+
 int store_end_get(struct store *s, uint64_t id, enum job_state *ret_state, uint32_t *ret_attempt)
 {
     struct store_query q = store_use(s, SQL_END_GET);

@@ -34,8 +34,9 @@ enum {
     /* A job's life. */
     JM_MAX_ATTEMPTS_DEFAULT = 3,
     JM_MAX_ATTEMPTS_LIMIT = 1000,
-    JM_CRASH_LIMIT = 3, /* crashes of the process that ran the job */
-    JM_DEATH_LIMIT = 5, /* deaths of its worker host while it ran */
+    JM_ATTEMPTS_KEPT = 100, /* of a job's history, the newest */
+    JM_CRASH_LIMIT = 3,     /* crashes of the process that ran the job */
+    JM_DEATH_LIMIT = 5,     /* deaths of its worker host while it ran */
     JM_BACKOFF_BASE_MS = 1000,
     JM_BACKOFF_BASE_LIMIT_MS = 7 * 24 * 3600 * 1000,
     JM_BACKOFF_FACTOR_MILLI = 2000, /* thousandths */

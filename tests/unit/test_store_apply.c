@@ -370,6 +370,25 @@ static void handing_back_costs_nothing_and_keeps_the_place(void **state)
     assert_int_equal(job.error.len, 0);
 }
 
+static void of_a_long_history_the_newest_are_kept(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_submit(f, 1, "q", JOB_DISPATCHED);
+    fixture_submit(f, 2, "q", JOB_DISPATCHED);
+    assert_int_equal(fixture_happen(f, WIRE_FAILED, 2, 1), STORE_APPLIED);
+    for (uint32_t attempt = 1; attempt <= JM_ATTEMPTS_KEPT + 5; attempt++) {
+        uint32_t next = 0;
+
+        assert_int_equal(fixture_happen(f, WIRE_HANDED_BACK, 1, attempt), STORE_APPLIED);
+        assert_int_equal(fixture_take(f, "q", &next), 1);
+    }
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM attempts WHERE id = 1"),
+                     JM_ATTEMPTS_KEPT);
+    assert_int_equal(fixture_ask(f, "SELECT min(attempt) FROM attempts WHERE id = 1"), 6);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM attempts WHERE id = 2"), 1);
+}
+
 /* ---- losses that were none ---- */
 
 static void a_success_after_a_loss_counts(void **state)
@@ -545,6 +564,7 @@ int main(void)
         APPLY_TEST(crashes_are_counted_apart_and_end_with_evidence),
         APPLY_TEST(host_deaths_end_a_job_only_if_it_had_begun),
         APPLY_TEST(handing_back_costs_nothing_and_keeps_the_place),
+        APPLY_TEST(of_a_long_history_the_newest_are_kept),
         APPLY_TEST(a_success_after_a_loss_counts),
         APPLY_TEST(only_a_success_may_come_after_a_loss),
         APPLY_TEST(another_end_in_between_fences_the_lost_attempt),
