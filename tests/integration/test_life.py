@@ -23,17 +23,19 @@ def rfc3339(seconds):
 class Life(unittest.TestCase):
     """A mill with a worker of one slot for the queue `default`; other queues are served by nobody."""
 
+    broker_options = ()
+
     @classmethod
     def setUpClass(cls):
         cls.document = openapi.Document((harness.SOURCE / "schema/openapi.json").read_text("utf-8"))
         cls.mill = cls.enterClassContext(harness.Mill())
         cls.mill.start_redis()
-        cls.mill.start_broker()
+        cls.mill.start_broker(*cls.broker_options)
         cls.mill.start_worker("--test-tasks", "--slots", "2")
         cls.mill.wait_for_workers()
 
-    def call(self, method, path, body=None):
-        answer = self.mill.call(method, path, body)
+    def call(self, method, path, body=None, headers=None):
+        answer = self.mill.call(method, path, body, headers)
         self.document.check_answer(method, path, answer)
         return answer
 
@@ -52,6 +54,10 @@ class Life(unittest.TestCase):
 
     def job(self, job_id, wait=None):
         return self.take("GET", f"/v1/jobs/{job_id}" + (f"?wait={wait}" if wait else ""))
+
+    def wait_until_gone(self, job_id):
+        harness.wait_for(lambda: self.call("GET", f"/v1/jobs/{job_id}").status == 404,
+                         f"{job_id} is gone")
 
     def end(self, job_id):
         job = self.job(job_id, wait=30)
@@ -197,11 +203,30 @@ class Order(Life):
         self.free(blockers[1:])
 
 
-class Retention(Life):
-    def wait_until_gone(self, job_id):
-        harness.wait_for(lambda: self.call("GET", f"/v1/jobs/{job_id}").status == 404,
-                         f"{job_id} is gone")
+class Kept(Life):
+    """What the broker's options say of how long things are kept."""
 
+    broker_options = ("--retain", "3s", "--retain-failed", "2h", "--idempotency-window", "1s")
+
+    def test_the_options_hold_for_what_says_nothing_itself(self):
+        short, failed = self.submit(), self.submit("fail", max_attempts=1)
+        longer = self.submit(retain_ms=3600000)
+        for one in short, failed, longer:
+            self.end(one)
+        self.wait_until_gone(short)
+        self.job(failed)
+        self.job(longer)
+
+    def test_a_key_is_free_again_behind_its_window(self):
+        def submit(task):
+            return self.call("POST", "/v1/jobs", {"task": task},
+                             {"Idempotency-Key": "short"}).status
+
+        self.assertEqual(submit("noop"), 201)
+        harness.wait_for(lambda: submit("echo") == 201, "the key is free again")
+
+
+class Retention(Life):
     def test_a_job_is_kept_as_long_as_it_says_whatever_its_end(self):
         ids = [self.submit(retain_ms=1000), self.submit("fail", max_attempts=1, retain_ms=1000)]
         kept = [self.submit(), self.submit("fail", max_attempts=1)]
