@@ -32,6 +32,7 @@ static void count_in(struct dispatch *d, struct dispatch_job *job)
 {
     job->queue->unbegun[job->priority]++;
     job->queue->unbegun_favoured += job->is_favoured;
+    job->queue->unbegun_plain += job->is_plain;
     if (job->key != NULL)
         lanes_key_take(&d->lanes, job->key, 1);
     if (job->policy != NULL)
@@ -47,6 +48,7 @@ static void count_begun(const struct dispatch_job *job)
 {
     job->queue->unbegun[job->priority]--;
     job->queue->unbegun_favoured -= job->is_favoured;
+    job->queue->unbegun_plain -= job->is_plain;
 }
 
 static void count_out(struct dispatch *d, struct dispatch_job *job)
@@ -78,6 +80,7 @@ struct dispatch_job *dispatch_job_new(struct dispatch *d, const struct dispatch_
     job->key = facts->key;
     job->policy = facts->policy;
     job->is_favoured = facts->is_favoured;
+    job->is_plain = facts->key != NULL && facts->key->credit == 0;
     job->frame_len = frame.len;
     memcpy(job->frame, frame.data, frame.len);
     list_push_back(&q->jobs, &job->in_queue);
@@ -376,6 +379,7 @@ struct dispatch_job *dispatch_reserve(struct dispatch *d, struct queue *q, uint6
     wire_encode_job(&d->scratch, &frame);
     if (buf_has_failed(&d->scratch))
         return NULL;
+    lanes_key_spend(facts.key, 1);
     return dispatch_job_new(d, &facts, buf_span(&d->scratch)); /* place RESERVED, which is 0 */
 }
 

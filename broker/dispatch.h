@@ -56,6 +56,7 @@ struct dispatch_job {
     bool is_over;
     bool is_urgent;   /* it goes before all that is in the list already */
     bool is_favoured; /* because its key had little to do (lanes.h) */
+    bool is_plain;    /* its key had no credit left: those with credit may go before it */
     uint32_t priority;
     struct key *key;            /* of its limit_key */
     struct task_policy *policy; /* of its task, if something is set for it */

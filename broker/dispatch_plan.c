@@ -182,7 +182,6 @@ static void choose(struct choice *c, uint32_t priority)
 static void choose_favoured(struct choice *c, uint32_t above)
 {
     struct queue *q = c->queue;
-    size_t most = c->left;
     struct heap_node *first;
 
     while (c->left > 0 && q->favours > 0 && (first = heap_first(&q->fresh)) != NULL) {
@@ -193,8 +192,8 @@ static void choose_favoured(struct choice *c, uint32_t above)
             return;
         if (turn->place != TURN_READY)
             continue;
-        if (room == 0 || turn->key->out >= q->window.used + (most - c->left)) {
-            set_aside(c, turn); /* or there are no others: it would go before its own */
+        if (room == 0) {
+            set_aside(c, turn);
             continue;
         }
         give(c, turn, 1);

@@ -280,15 +280,6 @@ static void take_some(struct dispatch *d, struct queue *q, size_t jobs, size_t b
     take_free(t);
 }
 
-static uint32_t count_unbegun(const struct queue *q)
-{
-    uint32_t count = 0;
-
-    for (uint32_t priority = JM_PRIORITY_MIN; priority <= JM_PRIORITY_MAX; priority++)
-        count += q->unbegun[priority];
-    return count;
-}
-
 /* An urgent job goes although the window is full, as many as there are slots: it would else wait
  * for the end of a job that has begun before it. */
 static bool take_urgent(struct dispatch *d, struct queue *q)
@@ -311,8 +302,7 @@ static bool take_favoured(struct dispatch *d, struct queue *q)
     size_t bytes = dispatch_bytes_room(d, q), room = dispatch_limit_room(d, q);
 
     if (heap_first(&q->fresh) == NULL || q->favours == 0 || q->unbegun_favoured >= most ||
-        count_unbegun(q) == q->unbegun_favoured || bytes == 0 ||
-        d->jobs + d->taking_jobs >= JM_WINDOW_JOBS)
+        q->unbegun_plain == 0 || bytes == 0 || d->jobs + d->taking_jobs >= JM_WINDOW_JOBS)
         return false;
     most -= q->unbegun_favoured;
     take_some(d, q, most < room ? most : room, bytes, TAKE_FAVOURED);

@@ -71,7 +71,7 @@ struct key {
                             name is in lanes.kept_keys and stays */
     struct queue *queue;
     uint32_t out;    /* jobs that hold a place, or are being taken */
-    uint32_t credit; /* jobs from the backlog that may still be favoured */
+    uint32_t credit; /* jobs that may still be favoured */
     struct bucket bucket;
     struct list turns; /* turn.in_key */
     size_t name_len;
@@ -141,7 +141,7 @@ struct key *lanes_find_key(const struct lanes *ls, const struct queue *q, struct
 void lanes_key_take(struct lanes *ls, struct key *key, uint32_t count);
 void lanes_key_give(struct lanes *ls, struct key *key, uint32_t count);
 
-/* So many jobs of the key go out of the backlog: that is of its credit. */
+/* So many jobs of the key go out: that is of its credit. */
 void lanes_key_spend(struct key *key, uint32_t count);
 
 /* The policy of a task, or NULL if nothing is set for it; made if there is none (NULL without

@@ -51,6 +51,7 @@ struct queue {
     struct list urgent; /* likewise, to go before all that is in the list already */
     uint32_t unbegun[JM_PRIORITY_MAX + 1]; /* jobs that are out and not known to have begun */
     uint32_t unbegun_favoured;             /* of them */
+    uint32_t unbegun_plain;                /* likewise */
     struct bucket bucket;                  /* of conf.rate */
     struct timer tokens;                   /* when there may be one again */
     struct dispatch *dispatch; /* that the timer marks it at; NULL while nothing is set */

@@ -336,6 +336,25 @@ static void a_few_jobs_of_one_key_go_before_the_many_of_another(void **state)
         assert_int_equal(run_round(s, "big"), 2);
 }
 
+static void where_all_keys_are_new_nobody_is_favoured(void **state)
+{
+    struct sim *s = *state;
+    char key[16];
+
+    serve(s);
+    for (int i = 0; i < 200; i++) {
+        snprintf(key, sizeof(key), "k%d", i);
+        story_submit(s, (struct story_job){.key = key});
+    }
+    sim_run_ms(s, 100);
+    for (int i = 0; i < 100; i++) {
+        LIST_EACH(node, &story_queue_of(s, LIVE)->jobs)
+        assert_false(LIST_ENTRY(node, struct dispatch_job, in_queue)->is_favoured);
+        (void)run_round(s, "none");
+    }
+    assert_int_equal(story_queue_of(s, LIVE)->favours, LANES_FAVOURS);
+}
+
 static void favours_leave_the_others_half_of_the_places(void **state)
 {
     struct sim *s = *state;
@@ -628,6 +647,7 @@ int main(void)
         STORY(a_higher_limit_holds_at_once),
         STORY(a_take_of_several_priorities_goes_out_by_priority),
         STORY(a_few_jobs_of_one_key_go_before_the_many_of_another),
+        STORY(where_all_keys_are_new_nobody_is_favoured),
         STORY(favours_leave_the_others_half_of_the_places),
         STORY(a_paused_queue_gets_back_what_is_in_redis),
         STORY(a_message_that_lies_there_twice_is_drawn_once),
