@@ -19,9 +19,10 @@
  * outputs untouched on failure. The handle then keeps the sentence, the broker's stable code and
  * the HTTP status of the failure until the next call on it. A handle stays usable after any error.
  *
- * Repeats: a connection that breaks is made again. A request is repeated, with a growing pause and
- * for at most `retry_ms`, if it never left (the connection was refused), if it only reads, or if it
- * carries an idempotency key. Anything else that was sent and got no answer is never repeated: it
+ * Repeats: a connection that breaks is made again. A request is repeated, with a growing pause, no
+ * sooner than the broker asks for and for at most `retry_ms`, if it never left (the connection was
+ * refused), if it only reads, if it carries an idempotency key, or if it sets the limits of a queue
+ * or task, pauses or resumes. Anything else that was sent and got no answer is never repeated: it
  * returns JOBMILL_EFATE, and only the caller can know what to do.
  *
  * Options structs: zero is the default of every member. Set `size` to sizeof the struct, so that
@@ -279,12 +280,17 @@ JOBMILL_CHECK int jobmill_delete_all(struct jobmill *mill,
 
 /* ---- many submits in one request ---- */
 
+/* What the next two may return when they have waited for a moment and there is nothing yet: they
+ * are called again, and answers that have come meanwhile are taken before. */
+enum { JOBMILL_BATCH_LATER = -1000 };
+
 /* Sets the next submission, whose members must live until the next call, and returns 1. Returns 0
- * when there are no more, and below 0 to give the batch up, which is JOBMILL_EFATE then. */
+ * when there are no more, JOBMILL_BATCH_LATER, or below 0 to give the batch up, which is
+ * JOBMILL_EFATE then. */
 typedef int (*jobmill_batch_next)(void *context, struct jobmill_submit_options *ret_options);
 
 /* Writes at most `room` bytes of NDJSON, a submission a line, and returns how many; 0: the end;
- * below 0 gives the batch up. */
+ * JOBMILL_BATCH_LATER; else below 0 gives the batch up. */
 typedef int64_t (*jobmill_batch_read)(void *context, char *bytes, size_t room);
 
 /* What became of the item with this number, from 0 on; in order, while further items are asked for.
@@ -302,11 +308,15 @@ struct jobmill_batch_options {
 
 /* Submits what `next` or `read` give, in one request and in bounded memory; the broker allows
  * 100,000 items. 0: it has judged each item, and *ret_refused (may be NULL) of them are not stored.
- * JOBMILL_EBATCHREFUSED: the batch is atomic and nothing is stored; the answers say why. Any other
- * error leaves open what became of the items without an answer, unless the batch is atomic: then
- * only JOBMILL_EFATE does. JOBMILL_EINVAL: an item of `next` cannot be sent; it ends the batch.
- * With idempotency keys a batch can be repeated. wait_ms has no effect. The callbacks must not use
- * the handle; request_timeout_ms is how long nothing may move. */
+ * JOBMILL_EBATCHREFUSED: the batch is atomic and nothing is stored; the answers say why. If the
+ * broker ends the batch before its end, that is the error of the last answer (JOBMILL_EBATCHSIZE:
+ * it has too many items; JOBMILL_ESHUTDOWN), and that item and all behind it are not stored. Any
+ * other error leaves open what became of the items without an answer, unless the batch is atomic:
+ * then only JOBMILL_EFATE does. JOBMILL_EINVAL: an item of `next` cannot be sent; it ends the
+ * batch. With idempotency keys a batch can be repeated. wait_ms has no effect. The callbacks must
+ * not use the handle; request_timeout_ms is how long nothing may move. While one of them takes its
+ * time, neither what it gave before nor an answer is seen to: a source that is slow does better to
+ * return JOBMILL_BATCH_LATER. The broker ends a batch of which nothing comes for 30 s. */
 JOBMILL_CHECK int jobmill_batch(struct jobmill *mill, const struct jobmill_batch_options *options,
                                 uint64_t *ret_refused);
 
@@ -317,6 +327,13 @@ JOBMILL_API const char *jobmill_answer_error_text(const struct jobmill_answer *a
 
 /* The job's id; NULL after an error. */
 JOBMILL_API const char *jobmill_answer_id(const struct jobmill_answer *answer);
+
+/* As of a job after jobmill_submit(): 1 if the job was there already, with the same unique key; 1
+ * if the item's idempotency key was known and no second job was made; the id of the job that was
+ * cancelled in favour of this one. Else 0, 0, NULL. */
+JOBMILL_API int jobmill_answer_is_existing(const struct jobmill_answer *answer);
+JOBMILL_API int jobmill_answer_is_replay(const struct jobmill_answer *answer);
+JOBMILL_API const char *jobmill_answer_replaced(const struct jobmill_answer *answer);
 
 /* The whole answer; borrowed. */
 JOBMILL_API struct jobmill_value *jobmill_answer_value(struct jobmill_answer *answer);

@@ -6,6 +6,9 @@
 
 static const struct record_member members[] = {
     {"id", RECORD_TEXT, offsetof(struct jobmill_answer, id), NULL},
+    {"replaced", RECORD_TEXT, offsetof(struct jobmill_answer, replaced), NULL},
+    {"is_existing", RECORD_FLAG, offsetof(struct jobmill_answer, is_existing), NULL},
+    {"is_replay", RECORD_FLAG, offsetof(struct jobmill_answer, is_replay), NULL},
     {"error", RECORD_BYTES, offsetof(struct jobmill_answer, error), NULL},
     {0},
 };
@@ -51,6 +54,21 @@ const char *jobmill_answer_error_text(const struct jobmill_answer *answer)
 const char *jobmill_answer_id(const struct jobmill_answer *answer)
 {
     return answer->id;
+}
+
+int jobmill_answer_is_existing(const struct jobmill_answer *answer)
+{
+    return answer->is_existing;
+}
+
+int jobmill_answer_is_replay(const struct jobmill_answer *answer)
+{
+    return answer->is_replay;
+}
+
+const char *jobmill_answer_replaced(const struct jobmill_answer *answer)
+{
+    return answer->replaced;
 }
 
 struct jobmill_value *jobmill_answer_value(struct jobmill_answer *answer)

@@ -14,6 +14,9 @@ struct jobmill_answer {
     struct jobmill_value value;
     struct jobmill_failure failure;
     char *id;
+    char *replaced;
+    int is_existing;
+    int is_replay;
     struct span error; /* its bytes; empty: none */
 };
 

@@ -4,6 +4,7 @@
  * answers are cut out of `in` as soon as each is whole. Neither grows beyond one item and a piece.
  * Items of `next` go as msgpack, value behind value; the caller's own NDJSON goes as it is.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "client/jobmill_answer.h"
@@ -11,11 +12,15 @@
 #include "client/options.h"
 #include "client/submission.h"
 #include "client/target.h"
+#include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/mp.h"
 #include "schema/errors.h"
 
-enum { ANSWER_BYTES = 1 << 20 }; /* of one item and a piece */
+enum {
+    ANSWER_BYTES = 1 << 20, /* of one item and a piece */
+    GATHER_MS = 200,        /* how long items are held back to go together */
+};
 
 static const char msgpack_type[] = "application/msgpack";
 static const char ndjson_type[] = "application/x-ndjson";
@@ -24,12 +29,41 @@ struct batch {
     struct jobmill_batch_options options;
     struct buf out;
     struct buf in;
-    bool is_over;        /* `next` has no more */
-    uint64_t item_count; /* that `next` gave */
+    bool is_over;        /* the caller has no more */
+    bool is_in_line;     /* of an item, in NDJSON */
+    uint64_t item_count; /* that the caller gave */
     uint64_t answer_count;
     uint64_t refused_count;
+    struct jobmill_failure last;    /* what the last answer says */
     struct jobmill_failure failure; /* met here, not on the way */
 };
+
+/* ---- the end ---- */
+
+/* The broker may end a batch before its time, and then says why in place of the next answer. */
+static bool judge_end(struct batch *b)
+{
+    if (b->is_over && b->answer_count == b->item_count)
+        return true;
+    if (b->last.error != 0) {
+        b->failure = b->last;
+        snprintf(b->failure.text, sizeof(b->failure.text), "the broker ended the batch: %.400s",
+                 b->last.text);
+    } else if (b->answer_count > b->item_count) {
+        (void)jobmill_error_set(&b->failure, JM_EANSWER, "the batch got more answers than items");
+    } else {
+        (void)jobmill_error_set(&b->failure, JM_EFATE, "the batch ended after %llu answers",
+                                (unsigned long long)b->answer_count);
+    }
+    return false;
+}
+
+/* The last answer is one behind which no item is looked at. An atomic batch is judged whole. */
+static bool has_ended(const struct batch *b)
+{
+    return !b->options.is_atomic &&
+           (b->last.error == JOBMILL_ESHUTDOWN || b->last.error == JOBMILL_EBATCHSIZE);
+}
 
 /* ---- sending ---- */
 
@@ -59,43 +93,87 @@ static bool put_item(struct batch *b, const struct jobmill_submit_options *optio
     return error == 0;
 }
 
-/* Encodes items until there are `room` bytes. False: the batch is given up. */
-static bool fill(struct batch *b, size_t room)
+static int64_t now_ms(void)
 {
-    while (!b->is_over && b->out.len < room) {
+    return (int64_t)clock_mono_ms(clock_real());
+}
+
+static int64_t stop(struct batch *b)
+{
+    (void)judge_end(b);
+    return -1;
+}
+
+static int64_t give_up(struct batch *b)
+{
+    (void)jobmill_error_set(&b->failure, JM_EFATE, "the batch was given up on its way");
+    return -1;
+}
+
+/* Encodes items until there are `room` bytes, or until `next` has been slow: the broker ends a
+ * batch of which nothing comes. 0, or what on_send is to return. */
+static int64_t fill(struct batch *b, size_t room)
+{
+    int64_t until_ms = now_ms() + GATHER_MS;
+
+    while (!b->is_over && b->out.len < room && (b->out.len == 0 || now_ms() < until_ms)) {
         struct jobmill_submit_options options = {0};
         int more = b->options.next(b->options.context, &options);
 
+        if (more == JOBMILL_BATCH_LATER)
+            return b->out.len > 0 ? 0 : TRANSPORT_LATER;
         if (more < 0)
-            (void)jobmill_error_set(&b->failure, JM_EFATE, "the batch was given up on its way");
-        if (more < 0 || (more > 0 && !put_item(b, &options)))
-            return false;
+            return give_up(b);
+        if (more > 0 && !put_item(b, &options))
+            return -1;
         b->is_over = more == 0;
     }
-    return true;
+    return 0;
 }
 
 static int64_t on_send(void *context, char *bytes, size_t room)
 {
     struct batch *b = context;
-    size_t len;
+    int64_t refusal = has_ended(b) ? stop(b) : fill(b, room);
+    size_t len = b->out.len < room ? b->out.len : room;
 
-    if (!fill(b, room))
-        return -1;
-    len = b->out.len < room ? b->out.len : room;
+    if (refusal != 0)
+        return refusal;
     if (len > 0)
         memcpy(bytes, b->out.data, len);
     buf_consume(&b->out, len);
     return (int64_t)len;
 }
 
+/* Counts the items as the broker does: the lines that are more than white space. */
+static void count_lines(struct batch *b, struct span piece)
+{
+    for (size_t i = 0; i < piece.len; i++) {
+        char c = (char)piece.data[i];
+
+        if (c == '\n') {
+            b->is_in_line = false;
+        } else if (!b->is_in_line && c != ' ' && c != '\t' && c != '\r') {
+            b->is_in_line = true;
+            b->item_count++;
+        }
+    }
+}
+
 static int64_t on_send_ndjson(void *context, char *bytes, size_t room)
 {
     struct batch *b = context;
-    int64_t len = b->options.read(b->options.context, bytes, room);
+    int64_t len;
 
+    if (has_ended(b))
+        return stop(b);
+    len = b->options.read(b->options.context, bytes, room);
+    if (len == JOBMILL_BATCH_LATER)
+        return TRANSPORT_LATER;
     if (len < 0)
-        (void)jobmill_error_set(&b->failure, JM_EFATE, "the batch was given up on its way");
+        return give_up(b);
+    count_lines(b, span_of(bytes, (size_t)len));
+    b->is_over = len == 0;
     return len;
 }
 
@@ -115,6 +193,7 @@ static bool take_answer(struct batch *b, struct span msgpack)
 
     if (error == 0) {
         b->refused_count += answer.failure.error != 0;
+        b->last = answer.failure;
         if (b->options.on_answer != NULL)
             b->options.on_answer(b->options.context, b->answer_count, &answer);
         b->answer_count++;
@@ -213,8 +292,8 @@ static int run(struct jobmill *mill, struct batch *b)
                          &answer);
     if (error == 0)
         transport_answer_done(&answer);
-    if ((error == 0 || error == JOBMILL_EBATCHREFUSED) && !take_rest(b))
-        error = b->failure.error;
+    if (error == 0 || error == JOBMILL_EBATCHREFUSED)
+        (void)(take_rest(b) && (error != 0 || judge_end(b)));
     if (b->failure.error != 0) {
         mill->failure = b->failure;
         return b->failure.error;

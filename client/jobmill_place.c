@@ -35,7 +35,8 @@ int jobmill_tasks(struct jobmill *mill, struct jobmill_value **ret_value)
 static int call_named(struct jobmill *mill, const char *method, const char *path, const char *name,
                       const char *rest, struct buf *body, struct jobmill_value **ret_value)
 {
-    struct transport_request request = {.has_body = body != NULL};
+    /* None of them adds to what is set. */
+    struct transport_request request = {.has_body = body != NULL, .is_idempotent = true};
     struct buf target;
     int error;
 

@@ -78,6 +78,9 @@ static size_t on_send(char *bytes, size_t size, size_t n, void *context)
 
     /* How long that took is the caller's affair. */
     t->moved_ms = (int64_t)clock_mono_ms(clock_real());
+    t->is_waiting = len == TRANSPORT_LATER;
+    if (t->is_waiting)
+        return CURL_READFUNC_PAUSE;
     return len < 0 ? CURL_READFUNC_ABORT : (size_t)len;
 }
 
@@ -93,6 +96,10 @@ static int on_progress(void *context, curl_off_t down_total, curl_off_t down, cu
     if (up + down != t->moved_bytes) {
         t->moved_bytes = up + down;
         t->moved_ms = now_ms;
+    }
+    if (t->is_waiting) {
+        t->is_waiting = false;
+        (void)curl_easy_pause(t->curl, CURLPAUSE_CONT);
     }
     t->is_stalled = now_ms - t->moved_ms > t->request_timeout_ms;
     return t->is_stalled;
@@ -282,6 +289,7 @@ static bool set_time(struct transport *t, const struct transport_request *reques
     t->stream = request->stream;
     t->moved_bytes = 0;
     t->moved_ms = (int64_t)clock_mono_ms(clock_real());
+    t->is_waiting = false;
     t->is_stalled = false;
     return curl_easy_setopt(t->curl, CURLOPT_TIMEOUT_MS, timeout_ms) == CURLE_OK &&
            curl_easy_setopt(t->curl, CURLOPT_NOPROGRESS, is_stream ? 0L : 1L) == CURLE_OK;
@@ -377,6 +385,20 @@ static int64_t pause_ms(unsigned repeat)
     return full / 2 + (int64_t)(clock_mono_ns(clock_real()) / 1000 % (uint64_t)(full / 2 + 1));
 }
 
+/* How long the broker asks to be left alone by an answer that is a refusal for the moment; a date
+ * is not understood. */
+static int64_t asked_ms(struct transport *t)
+{
+    char text[32];
+    char *end;
+    long seconds;
+
+    transport_get_header(t, "Retry-After", text, sizeof(text));
+    seconds = strtol(text, &end, 10);
+    return end != text && *end == '\0' && seconds > 0 && seconds <= INT32_MAX ? seconds * 1000LL
+                                                                              : 0;
+}
+
 /* A broken connection, or a broker that says "not now": never a timeout, which has cost enough. */
 static bool is_worth_repeating(const struct transport *t, int error)
 {
@@ -408,7 +430,8 @@ int transport_perform(struct transport *t, const struct transport_request *reque
     int error;
 
     t->answer = ret_answer;
-    t->is_repeatable = request->idempotency_key != NULL || strcmp(request->method, "GET") == 0;
+    t->is_repeatable = request->idempotency_key != NULL || request->is_idempotent ||
+                       strcmp(request->method, "GET") == 0;
     for (unsigned repeat = 0;; repeat++) {
         int64_t now_ms, pause;
 
@@ -419,7 +442,7 @@ int transport_perform(struct transport *t, const struct transport_request *reque
         now_ms = (int64_t)clock_mono_ms(clock);
         if (repeat == 0)
             give_up_ms = now_ms + t->retry_ms;
-        pause = pause_ms(repeat);
+        pause = pause_ms(repeat) + (error == 0 ? asked_ms(t) : 0);
         if (t->retry_ms < 0 || now_ms + pause > give_up_ms)
             break;
         transport_sleep_ms(pause);

@@ -16,6 +16,7 @@
 enum {
     TRANSPORT_ERROR_BYTES = CURL_ERROR_SIZE,
     TRANSPORT_TYPE_BYTES = 64,
+    TRANSPORT_LATER = -1000,
     TRANSPORT_SOCKET_PATH_BYTES = 107, /* sun_path without its NUL, unix(7) */
 };
 
@@ -31,8 +32,9 @@ struct transport_options {
  * whole in memory. */
 struct transport_stream {
     const char *type; /* of both */
-    /* Writes at most `room` bytes, at least 1, and returns how many; 0: the end; below 0: give up.
-     */
+    /* Writes at most `room` bytes, at least 1, and returns how many; 0: the end; TRANSPORT_LATER:
+     * none yet, and it is to be asked again when the answer has been looked at; else below 0: give
+     * up. */
     int64_t (*on_send)(void *context, char *bytes, size_t room);
     /* Takes the next piece of an answer of that type, whatever its status; one of another type goes
      * to the body, as ever. False: give up. */
@@ -47,6 +49,7 @@ struct transport_request {
     bool has_body;                         /* as application/msgpack */
     const struct transport_stream *stream; /* instead of a body; NULL: none */
     const char *idempotency_key;           /* checked by the caller; may be NULL */
+    bool is_idempotent;                    /* done twice, it does what it does once */
     int64_t wait_ms;                       /* how much longer than usual the answer may take */
 };
 
@@ -67,6 +70,7 @@ struct transport {
     const struct transport_stream *stream; /* likewise; NULL: none */
     curl_off_t moved_bytes;                /* likewise: up and down until moved_ms, of a stream */
     int64_t moved_ms;
+    bool is_waiting;                   /* likewise: for a stream that had nothing yet */
     bool is_stalled;                   /* likewise: a stream, for longer than an answer may take */
     bool is_sent;                      /* likewise: the request has begun to leave */
     bool is_repeatable;                /* likewise: doing it twice does no harm */

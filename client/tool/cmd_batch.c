@@ -1,16 +1,19 @@
 /*
  * How it works: the file goes to the broker as it is, and each answer is printed as it comes, so
  * that a batch of any length needs no memory. read(2) and not stdio: what a pipe holds goes on its
- * way at once.
+ * way at once; and while it holds nothing, answers are printed.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "client/tool/cmd_batch.h"
 #include "client/tool/tool.h"
+
+enum { QUIET_MS = 100 /* after which answers are looked for */ };
 
 struct batch_conf {
     struct tool_conf tool;
@@ -36,8 +39,13 @@ struct batch {
 static int64_t on_read(void *context, char *bytes, size_t room)
 {
     struct batch *batch = context;
+    struct pollfd wish = {.fd = batch->fd, .events = POLLIN};
     ssize_t len;
 
+    if (poll(&wish, 1, QUIET_MS) == 0) {
+        fflush(stdout);
+        return JOBMILL_BATCH_LATER;
+    }
     do
         len = read(batch->fd, bytes, room);
     while (len < 0 && errno == EINTR);

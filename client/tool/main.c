@@ -29,7 +29,8 @@ static const struct tool_command commands[] = {
     {"batch", "FILE ", "submit many jobs at once", cmd_batch_run,
      "Submits the jobs that FILE (`-`: stdin) holds, a JSON object a line, as POST /v1/jobs takes\n"
      "them; `idempotency_key` may be a member. Prints an id for each, as they come, and tells on\n"
-     "stderr which items were refused."},
+     "stderr which items were refused. A batch has at most 100,000 items; those behind are not\n"
+     "submitted, and exit status 4 says so."},
     {"get", "ID ", "show a job", cmd_job_get,
      "Shows a job as it is now, and the attempts that have ended."},
     {"result", "ID ", "print a job's result", cmd_job_result,

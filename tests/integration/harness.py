@@ -71,7 +71,7 @@ def own_children():
 class Program:
     """One running program with its output in files."""
 
-    def __init__(self, name, command, directory, env=None):
+    def __init__(self, name, command, directory, env=None, stdin=subprocess.DEVNULL):
         self.name = name
         self.command = [str(word) for word in command]
         self.out_path = directory / f"{name}.out"
@@ -84,7 +84,7 @@ class Program:
         full_env["UBSAN_OPTIONS"] = "print_stacktrace=1:" + full_env.get("UBSAN_OPTIONS", "")
         full_env.update(env or {})
         with open(self.out_path, "ab") as out, open(self.err_path, "ab") as err:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out,
+            self.process = subprocess.Popen(self.command, stdin=stdin, stdout=out,
                                             stderr=err, cwd=directory, env=full_env)
 
     @property
@@ -200,8 +200,8 @@ class Mill:
 
     # ---- programs ----
 
-    def start(self, name, *command, env=None):
-        program = Program(f"{name}-{self.count}", command, self.dir, env)
+    def start(self, name, *command, **options):
+        program = Program(f"{name}-{self.count}", command, self.dir, **options)
         self.count += 1
         self.programs.append(program)
         return program

@@ -11,6 +11,7 @@ import sys
 import time
 import unittest
 
+import harness
 from tool import BAD_END, OK, REFUSED, TOOL, BrokerTest, environment
 
 # A task that says how far it is, and ends when the file named by its arguments is there.
@@ -110,6 +111,12 @@ class Life(BrokerTest):
         self.assertEqual((run.returncode, self.listed("--tag=atomic")),
                          (OK, run.stdout.split()[::-1]), run)
 
+    def test_a_batch_that_is_too_long_says_so(self):
+        run = self.batch('{"task":"echo","queue":"long"}\n' * 100002)
+        self.assertEqual((run.returncode, run.stdout.count("\n")), (REFUSED, 100000))
+        self.assertRegex(run.stderr, r"\A.*item 100001: .*\n.*: the broker ended the batch: .*"
+                                     r"\(batch_too_large\)\n\Z")
+
     def test_a_batch_needs_memory_for_some_items_only(self):
         def peak_kib(count):
             line = json.dumps({"task": "echo", "queue": "large", "args": "x" * 1000}) + "\n"
@@ -145,6 +152,28 @@ class Life(BrokerTest):
         out, _ = run.communicate(timeout=60)
         os.close(ours)
         self.assertEqual((run.returncode, out), (OK, '"through"\n'), shown)
+
+
+class SlowBatch(unittest.TestCase):
+    """A batch whose lines come one at a time; the broker ends it before they do."""
+
+    def test_is_answered_as_it_goes_and_tells_of_its_end_at_once(self):
+        with harness.Mill() as mill:
+            mill.start_redis()
+            broker = mill.start_broker()
+            source, lines = os.pipe()
+            self.addCleanup(os.close, lines)
+            with open(source) as stdin:
+                run = mill.start("batch", TOOL, "batch", "-", stdin=stdin,
+                                 env=environment(f"unix:{mill.socket_path}"))
+            run.is_expected_to_fail = True
+            for count in (1, 2):
+                os.write(lines, b'{"task":"echo"}\n')
+                harness.wait_for(lambda: run.out.count("\n") == count, "the answer to the line")
+            self.assertEqual(broker.stop(), 0)
+            self.assertEqual(run.wait(), REFUSED)
+            self.assertRegex(run.err, r"item 3: .*\(shutting_down\)\n.*: the broker ended the batch: "
+                                      r".*\(shutting_down\)\n\Z")
 
 
 if __name__ == "__main__":

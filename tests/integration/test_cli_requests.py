@@ -330,12 +330,13 @@ class Batch(ToolTest):
         self.assertTrue(run.stderr.endswith("nothing of the batch is stored (batch_refused)\n"))
 
     def test_a_file_and_one_that_is_not_there(self):
-        with ScriptedBroker('{"id":"X1"}\n', content_type="application/x-ndjson") as broker:
+        with ScriptedBroker('{"id":"X1"}\n{"id":"X2"}\n',
+                            content_type="application/x-ndjson") as broker:
             self.url = broker.url
             with tempfile.TemporaryDirectory() as directory:
                 path = pathlib.Path(directory) / "jobs"
                 path.write_text(self.LINES)
-                self.assertEqual(self.tool("batch", str(path)), "X1\n")
+                self.assertEqual(self.tool("batch", str(path)), "X1\nX2\n")
                 self.tool("batch", directory, status=FAILED, err="cannot read .*directory")
                 self.tool("batch", directory + "/none", status=USAGE, err="cannot open .*No such")
         self.url = "unix:/nonexistent"

@@ -94,6 +94,16 @@ class Example(unittest.TestCase):
             self.assertEqual(example.wait(), 1)
             self.assertRegex(example.err, r"(?s)job 0: .*job 1: ")
 
+    def test_a_batch_that_is_too_long_is_no_success(self):
+        with harness.Mill() as mill:
+            mill.start_redis()
+            mill.start_broker()
+            example = self.run_example(mill, "shared", "echo", "100002", name="batch")
+            example.is_expected_to_fail = True
+            self.assertEqual(example.wait(), 1)
+            self.assertEqual(example.out, "100000 jobs are submitted\n")
+            self.assertRegex(example.err, r"(?s)job 100000: .*error -38 \(batch_too_large\)")
+
 
 if __name__ == "__main__":
     sys.exit(unittest.main())

@@ -352,6 +352,45 @@ static void a_submit_with_a_key_is_repeated_with_the_same_key_and_body(void **st
     close_mill(&f);
 }
 
+static void a_repeat_comes_no_sooner_than_the_broker_asks_for(void **state)
+{
+    struct jobmill_job *job = NULL;
+    struct fixture f;
+    uint64_t begin_ms = now_ms();
+
+    (void)state;
+    OPEN(&f, NULL,
+         {.kind = SCRIPTED_ANSWER,
+          .status = 503,
+          .type = PROBLEM "\r\nRetry-After: 1",
+          .body = "{}"},
+         {.kind = SCRIPTED_ANSWER,
+          .status = 429,
+          .type = PROBLEM "\r\nRetry-After: Fri, 31 Dec 9999 23:59:59 GMT",
+          .body = "{}"},
+         ANSWER(201, QUEUED));
+    assert_int_equal(submit(&f, "k", &job), 0);
+    assert_true(now_ms() - begin_ms >= 1000);
+    jobmill_job_free(job);
+    close_mill(&f);
+}
+
+static void a_broker_that_asks_for_longer_than_repeats_last_is_not_waited_for(void **state)
+{
+    struct jobmill_job *job = NULL;
+    struct fixture f;
+
+    (void)state;
+    OPEN(&f, NULL,
+         {.kind = SCRIPTED_ANSWER,
+          .status = 429,
+          .type = PROBLEM "\r\nRetry-After: 3600",
+          .body = "{\"code\":\"queue_full\"}"});
+    assert_int_equal(submit(&f, "k", &job), JOBMILL_EQUEUEFULL);
+    assert_int_equal(request_count(&f), 1);
+    close_mill(&f);
+}
+
 static void a_submit_with_a_key_that_never_gets_an_answer_is_of_unknown_fate(void **state)
 {
     struct jobmill_job *job = NULL;
@@ -613,6 +652,8 @@ int main(void)
         cmocka_unit_test(a_submit_on_a_kept_connection_that_dies_is_not_repeated_either),
         cmocka_unit_test(a_cancel_and_a_delete_are_not_repeated),
         cmocka_unit_test(a_submit_with_a_key_is_repeated_with_the_same_key_and_body),
+        cmocka_unit_test(a_repeat_comes_no_sooner_than_the_broker_asks_for),
+        cmocka_unit_test(a_broker_that_asks_for_longer_than_repeats_last_is_not_waited_for),
         cmocka_unit_test(a_submit_with_a_key_that_never_gets_an_answer_is_of_unknown_fate),
         cmocka_unit_test(a_read_is_repeated),
         cmocka_unit_test(repeats_end_with_their_time),

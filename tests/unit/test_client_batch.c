@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "client/jobmill.h"
@@ -30,11 +31,14 @@ struct fixture {
     struct scripted_http server;
     struct jobmill *mill;
     struct jobmill_batch_options options;
-    size_t next;        /* item to be given */
-    size_t give_up_at;  /* 0: never */
-    size_t wrong_at;    /* 0: nowhere */
-    const char *lines;  /* what is left to be read */
-    char answers[1024]; /* "0:01 1:bad_field …" */
+    size_t next;         /* item to be given */
+    bool is_late;        /* each says so once, before it comes */
+    bool is_asked_again; /* after that */
+    bool is_slow;        /* each but the first takes longer than items are gathered */
+    size_t give_up_at;   /* 0: never */
+    size_t wrong_at;     /* 0: nowhere */
+    const char *lines;   /* what is left to be read */
+    char answers[1024];  /* "0:01 1:bad_field …" */
     uint64_t refused;
 };
 
@@ -45,6 +49,13 @@ static int next(void *context, struct jobmill_submit_options *ret_options)
 
     if (f->next == ITEMS)
         return 0;
+    if (f->is_slow && f->next > 0)
+        (void)nanosleep(&(struct timespec){.tv_nsec = 250000000}, NULL);
+    if (f->is_late && !f->is_asked_again) {
+        f->is_asked_again = true;
+        return JOBMILL_BATCH_LATER;
+    }
+    f->is_asked_again = false;
     *ret_options = (struct jobmill_submit_options){.size = sizeof(*ret_options),
                                                    .task = tasks[f->next],
                                                    .idempotency_key = f->next == 1 ? "k" : NULL};
@@ -60,6 +71,9 @@ static int64_t read_lines(void *context, char *bytes, size_t room)
     struct fixture *f = context;
     size_t len = strnlen(f->lines, room < 5 ? room : 5);
 
+    f->is_asked_again = f->is_late && !f->is_asked_again;
+    if (f->is_asked_again)
+        return JOBMILL_BATCH_LATER;
     memcpy(bytes, f->lines, len);
     f->lines += len;
     return (int64_t)len;
@@ -76,7 +90,7 @@ static void on_answer(void *context, uint64_t index, struct jobmill_answer *answ
     if (id != NULL) {
         assert_int_equal(jobmill_answer_error(answer), 0);
         assert_string_equal(jobmill_answer_error_text(answer), "");
-    } else {
+    } else if (strcmp(jobmill_answer_error_code(answer), "bad_field") == 0) {
         assert_int_equal(jobmill_answer_error(answer), JOBMILL_EFIELD);
         assert_string_equal(jobmill_answer_error_text(answer), "why");
         assert_non_null(strstr(jobmill_value_json(jobmill_answer_value(answer)), "bad_field"));
@@ -198,6 +212,88 @@ static void lines_go_as_they_are_and_come_back_as_lines(void **state)
     }
 }
 
+static void check_unique(void *context, uint64_t index, struct jobmill_answer *answer)
+{
+    (void)context;
+    assert_int_equal(jobmill_answer_is_existing(answer), index == 0);
+    assert_int_equal(jobmill_answer_is_replay(answer), index == 1);
+    if (index == 2)
+        assert_string_equal(jobmill_answer_replaced(answer), "02");
+    else
+        assert_null(jobmill_answer_replaced(answer));
+}
+
+static void an_answer_tells_of_earlier_jobs(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    OPEN(&f, {.kind = SCRIPTED_ANSWER,
+              .status = 200,
+              .type = NDJSON,
+              .body = "{\"id\":\"01\",\"is_existing\":true}\n{\"id\":\"02\",\"is_replay\":true}\n"
+                      "{\"id\":\"03\",\"replaced\":\"02\"}\n"});
+    use_lines(&f, "{}\n{}\n{}\n");
+    f.options.on_answer = check_unique;
+    assert_int_equal(run(&f), 0);
+    close_mill(&f);
+}
+
+/* The chunks of the request, but for the one of nothing that ends it. */
+static size_t count_chunks(struct fixture *f)
+{
+    const char *at = strstr(f->server.requests[0], "\r\n\r\n") + 4;
+    size_t chunk, count = 0;
+
+    for (char *data; (chunk = strtoul(at, &data, 16)) > 0; count++)
+        at = data + 2 + chunk + 2;
+    return count;
+}
+
+static void items_go_together_unless_they_come_slowly(void **state)
+{
+    (void)state;
+    for (int is_slow = 0; is_slow <= 1; is_slow++) {
+        struct fixture f;
+
+        OPEN(&f, {.kind = SCRIPTED_ANSWER,
+                  .status = 200,
+                  .type = MSGPACK,
+                  .body = STORED "01" QUEUED STORED "02" QUEUED STORED "03" QUEUED});
+        f.is_slow = is_slow == 1;
+        assert_int_equal(run(&f), 0);
+        if (is_slow)
+            assert_in_range(count_chunks(&f), 2, 3);
+        else
+            assert_int_equal(count_chunks(&f), 1);
+        close_mill(&f);
+    }
+}
+
+static void what_is_not_there_yet_is_asked_for_again(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    OPEN(&f, {.kind = SCRIPTED_ANSWER,
+              .status = 200,
+              .type = MSGPACK,
+              .body = STORED "01" QUEUED STORED "02" QUEUED STORED "03" QUEUED});
+    f.is_late = true;
+    assert_int_equal(run(&f), 0);
+    assert_int_equal(count_chunks(&f), 3);
+    close_mill(&f);
+    OPEN(&f, {.kind = SCRIPTED_ANSWER,
+              .status = 200,
+              .type = NDJSON,
+              .body = "{\"id\":\"01\"}\n{\"id\":\"02\"}\n"});
+    use_lines(&f, "{}\n{}\n");
+    f.is_late = true;
+    assert_int_equal(run(&f), 0);
+    assert_string_equal(f.answers, "0:01 1:02 ");
+    close_mill(&f);
+}
+
 static void a_handle_does_other_things_after_a_batch(void **state)
 {
     struct jobmill_submit_options submit = {.task = "t"};
@@ -266,6 +362,48 @@ static void a_batch_that_breaks_is_not_repeated_and_keeps_its_answers(void **sta
     assert_int_equal(run(&f), JOBMILL_EFATE);
     assert_string_equal(f.answers, "0:01 ");
     assert_int_equal(atomic_load(&f.server.count), 1);
+    close_mill(&f);
+}
+
+#define ENDED(code) "{\"id\":\"01\"}\n{\"error\":{\"code\":\"" code "\",\"detail\":\"so it is\"}}\n"
+
+static void a_batch_that_the_broker_ends_is_no_success(void **state)
+{
+    static const struct {
+        const char *body;
+        int error;
+        const char *text;
+    } ends[] = {
+        {ENDED("batch_too_large"), JOBMILL_EBATCHSIZE, "ended the batch: so it is"},
+        {ENDED("shutting_down"), JOBMILL_ESHUTDOWN, "ended the batch: so it is"},
+        {"{\"id\":\"01\"}\n{\"id\":\"02\"}", JOBMILL_EFATE, "ended after 2 answers"},
+        {"", JOBMILL_EFATE, "ended after 0 answers"},
+        {"{\"id\":\"1\"}\n{\"id\":\"2\"}\n{\"id\":\"3\"}\n{\"id\":\"4\"}\n", JOBMILL_EANSWER,
+         "more answers than items"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < JM_COUNT_OF(ends); i++) {
+        struct fixture f;
+
+        OPEN(&f, {.kind = SCRIPTED_ANSWER, .status = 200, .type = NDJSON, .body = ends[i].body});
+        use_lines(&f, "{}\n \r\n{}\n\n\t{}");
+        assert_int_equal(run(&f), ends[i].error);
+        assert_non_null(strstr(jobmill_error_text(f.mill), ends[i].text));
+        assert_int_equal(f.refused, 77);
+        assert_int_equal(atomic_load(&f.server.count), 1);
+        close_mill(&f);
+    }
+}
+
+static void items_of_next_are_counted_too(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    OPEN(&f, {.kind = SCRIPTED_ANSWER, .status = 200, .type = MSGPACK, .body = STORED "01" QUEUED});
+    assert_int_equal(run(&f), JOBMILL_EFATE);
+    assert_string_equal(f.answers, "0:01 ");
     close_mill(&f);
 }
 
@@ -363,10 +501,15 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(items_go_as_msgpack_and_each_is_answered_in_order),
         cmocka_unit_test(lines_go_as_they_are_and_come_back_as_lines),
+        cmocka_unit_test(an_answer_tells_of_earlier_jobs),
+        cmocka_unit_test(items_go_together_unless_they_come_slowly),
+        cmocka_unit_test(what_is_not_there_yet_is_asked_for_again),
         cmocka_unit_test(a_handle_does_other_things_after_a_batch),
         cmocka_unit_test(an_atomic_batch_is_refused_as_a_whole),
         cmocka_unit_test(a_problem_is_the_whole_answer),
         cmocka_unit_test(a_batch_that_breaks_is_not_repeated_and_keeps_its_answers),
+        cmocka_unit_test(a_batch_that_the_broker_ends_is_no_success),
+        cmocka_unit_test(items_of_next_are_counted_too),
         cmocka_unit_test(a_caller_can_give_up),
         cmocka_unit_test(an_item_that_cannot_be_sent_ends_the_batch_by_number),
         cmocka_unit_test(answers_that_are_none_are_told_so),

@@ -458,6 +458,27 @@ static void a_queue_is_shown_paused_and_resumed(void **state)
     close_mill(&f);
 }
 
+/* Set twice is as set once. */
+static void what_sets_a_queue_or_a_task_is_repeated(void **state)
+{
+    struct jobmill_queue_options queue = {.concurrency = 5};
+    struct jobmill_task_options task = {.concurrency = 5};
+    struct fixture f;
+
+    (void)state;
+    OPEN(&f, {.kind = SCRIPTED_CLOSE}, ANSWER(200, "{}"), {.kind = SCRIPTED_RESET},
+         ANSWER(200, "{}"), {.kind = SCRIPTED_CLOSE}, ANSWER(503, "{}"), ANSWER(200, "{}"));
+    assert_int_equal(jobmill_queue_configure(f.mill, "q", &queue, &f.value), 0);
+    assert_string_equal(f.server.requests[1], f.server.requests[0]);
+    jobmill_value_free(f.value);
+    assert_int_equal(jobmill_queue_pause(f.mill, "q", &f.value), 0);
+    assert_string_equal(f.server.requests[3], f.server.requests[2]);
+    jobmill_value_free(f.value);
+    assert_int_equal(jobmill_task_configure(f.mill, "t", &task, &f.value), 0);
+    assert_string_equal(f.server.requests[6], f.server.requests[4]);
+    close_mill(&f);
+}
+
 static void a_queue_gets_limits_and_defaults_and_loses_them(void **state)
 {
     struct jobmill_queue_options set = {.rate_limit = 100,
@@ -533,6 +554,7 @@ int main(void)
         cmocka_unit_test(a_change_by_filter_goes_on_to_the_last_cursor),
         cmocka_unit_test(a_change_by_filter_that_fails_on_the_way_leaves_the_counts_alone),
         cmocka_unit_test(a_queue_is_shown_paused_and_resumed),
+        cmocka_unit_test(what_sets_a_queue_or_a_task_is_repeated),
         cmocka_unit_test(a_queue_gets_limits_and_defaults_and_loses_them),
         cmocka_unit_test(a_task_is_configured_likewise),
     };
