@@ -140,11 +140,13 @@ class Queues:
 
     def pause(self, name: str) -> Queue:
         """No job of the queue is begun until resume(); jobs are still accepted. UnknownFate."""
-        return Queue.of(self._client._call("POST", f"/v1/queues/{in_path(name)}/pause").object())
+        return Queue.of(self._client._call("POST", f"/v1/queues/{in_path(name)}/pause",
+                                             is_idempotent=True).object())
 
     def resume(self, name: str) -> Queue:
         """The end of a pause. UnknownFate."""
-        return Queue.of(self._client._call("POST", f"/v1/queues/{in_path(name)}/resume").object())
+        return Queue.of(self._client._call("POST", f"/v1/queues/{in_path(name)}/resume",
+                                             is_idempotent=True).object())
 
     def configure(self, name: str, *, paused: Union[bool, Unset] = UNSET, rate: Members = UNSET,
                   concurrency: Limit = UNSET, key_rate: Members = UNSET,
@@ -166,7 +168,8 @@ class Queues:
                          "key_rate": key_rate, "key_concurrency": key_concurrency,
                          "max_queued": max_queued, "defaults": defaults, "retain": retain,
                          "retain_failed": retain_failed})
-        return Queue.of(self._client._call("PATCH", f"/v1/queues/{in_path(name)}", body).object())
+        return Queue.of(self._client._call("PATCH", f"/v1/queues/{in_path(name)}", body,
+                                             is_idempotent=True).object())
 
 
 class Tasks:
@@ -189,7 +192,8 @@ class Tasks:
         Raises NotFound, InvalidRequest, UnknownFate.
         """
         body = settings({"concurrency": concurrency, "defaults": defaults})
-        return Task.of(self._client._call("PATCH", f"/v1/tasks/{in_path(name)}", body).object())
+        return Task.of(self._client._call("PATCH", f"/v1/tasks/{in_path(name)}", body,
+                                            is_idempotent=True).object())
 
 
 class Workers:

@@ -18,10 +18,12 @@ import json
 import select
 import socket
 import ssl
+import time
 import uuid
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Deque, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, cast
+from typing import (Any, Deque, Dict, Iterable, Iterator, List, Mapping, NamedTuple, NoReturn,
+                    Optional, cast)
 
 from . import errors
 from .fields import to_json, to_members
@@ -33,6 +35,7 @@ ITEMS_PER_REQUEST = 100_000  # the broker's limit
 KEPT_BYTES = 32 << 20
 KEPT_OVERHEAD_BYTES = 200  # of an item besides its line, about
 ERRORS_TOLD = 1000  # of an atomic batch that is refused
+GATHER_S = 0.2  # how long lines are held back to go together
 
 
 @dataclass(frozen=True)
@@ -148,15 +151,18 @@ class Outbox:
 
 
 def chunked(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Lines, some at a time, in chunked coding."""
+    """Lines, some at a time, in chunked coding; when they come slowly, each as it comes: the broker
+    ends a batch of which nothing arrives."""
     gathered: List[bytes] = []
     size = 0
+    until = time.monotonic() + GATHER_S
     for line in lines:
         gathered.append(line)
         size += len(line)
-        if size >= PIECE_BYTES:
+        if size >= PIECE_BYTES or time.monotonic() >= until:
             yield b"%x\r\n%b\r\n" % (size, b"".join(gathered))
             gathered, size = [], 0
+            until = time.monotonic() + GATHER_S
     if size > 0:
         yield b"%x\r\n%b\r\n" % (size, b"".join(gathered))
     yield b"0\r\n\r\n"
@@ -221,6 +227,7 @@ class Batch:
         self.is_atomic = is_atomic
         self.limit = None if is_atomic else ITEMS_PER_REQUEST
         self.answers_read = 0
+        self.doubtful = 0  # the items before this one may be stored, if they have no answer
 
     def answers(self) -> Iterator[BatchAnswer]:
         """As many requests as it takes. Repeats begin to count anew when one has got on."""
@@ -231,10 +238,17 @@ class Batch:
                 try:
                     yield from self.request()
                     continue
+                except errors.BatchRefused:
+                    raise
                 except (OSError, http.client.HTTPException, errors.ConnectionFailed,
                         errors.ApiError) as error:
                     cause = error
-                repeat = 0 if self.answers_read > read_before else repeat
+                if self.answers_read > read_before:
+                    repeat = 0
+                    if not self.outbox.has_more():
+                        return  # only the end of the last answer was missing
+                if not is_refusal(cause):
+                    self.doubtful = self.outbox.taken
                 self.pause(repeat, cause)
                 repeat += 1
         except SourceFailed as failed:
@@ -246,19 +260,24 @@ class Batch:
         retry_after_s: Optional[float] = None
         if isinstance(cause, errors.ApiError):
             if cause.status not in LATER and cause.status not in GATEWAY:
-                raise cause
+                self.fail(cause)
             retry_after_s = cause.retry_after
         pause_s = self.transport.retry.pause_s(repeat, retry_after_s)
         if pause_s is None or self.outbox.lossy > 0:
-            raise self.failure(cause) from cause
+            self.fail(cause)
         self.transport.sleep(pause_s)
 
-    def failure(self, cause: Exception) -> Exception:
-        if not self.outbox.unanswered or (isinstance(cause, errors.ApiError) and
-                                          cause.status in LATER and self.answers_read == 0):
-            return cause
-        return errors.UnknownFate(f"{len(self.outbox.unanswered)} items of the batch were sent and not "
-                                  f"answered, from number {self.outbox.unanswered[0].number} on ({cause})")
+    def fail(self, cause: Exception) -> NoReturn:
+        """Raises what there is to be said. A refusal is one only if it holds for all that was sent."""
+        unanswered = self.outbox.unanswered
+        if not unanswered and not isinstance(cause, errors.JobmillError):
+            raise errors.ConnectionFailed(f"{self.transport.pool.address} has not taken the batch: "
+                                          f"{cause!r}") from cause
+        if not unanswered or (unanswered[0].number >= self.doubtful and
+                              (self.answers_read == 0 or is_final(cause))):
+            raise cause
+        raise errors.UnknownFate(f"{len(unanswered)} items of the batch were sent and not answered, "
+                                 f"from number {unanswered[0].number} on ({cause})") from cause
 
     def request(self) -> Iterator[BatchAnswer]:
         """One request, on a connection of its own."""
@@ -273,6 +292,8 @@ class Batch:
                 if response.status == 422:
                     raise self.refused_items(response)
                 for raw in read_lines(response):
+                    if is_end(raw):
+                        raise errors.from_item(raw["error"])
                     yield self.take_answer(raw)
                 if self.outbox.unanswered:
                     raise http.client.IncompleteRead(b"")
@@ -316,6 +337,24 @@ class Batch:
         except (OSError, http.client.HTTPException):
             pass  # the status says enough; and what is left must not be sent as a batch of its own
         return refused
+
+
+def is_refusal(cause: Exception) -> bool:
+    """Whether it says that nothing was done with what is not answered."""
+    return isinstance(cause, errors.ConnectionFailed) or (
+        isinstance(cause, errors.ApiError) and cause.status not in GATEWAY)
+
+
+def is_final(cause: Exception) -> bool:
+    return (isinstance(cause, errors.ApiError) and cause.status not in LATER
+            and cause.status not in GATEWAY)
+
+
+def is_end(raw: Mapping[str, Any]) -> bool:
+    """Whether an answer is no item's, but says that from here on none was looked at. They can all be
+    sent again; perhaps to the broker that comes up next."""
+    error = raw.get("error")
+    return isinstance(error, dict) and error.get("code") == "shutting_down"
 
 
 def read_lines(response: http.client.HTTPResponse) -> Iterator[Dict[str, Any]]:

@@ -94,9 +94,9 @@ class Client:
 
     Repeats: a connection that breaks is made again. A request that never left (the connection was
     refused) is repeated; so is, after it was sent and not answered or refused for the moment (503,
-    429), one that only reads or carries an idempotency key. submit() and batch() make such a key if
-    they get none. Any other (cancel, delete, patch …) that was sent and got no answer is never
-    repeated: it raises UnknownFate.
+    429), one that only reads, carries an idempotency key, or sets what a queue or task is to be.
+    submit() and batch() make such a key if they get none. Any other (cancel, delete, patch …) that
+    was sent and got no answer is never repeated: it raises UnknownFate.
 
     queues, tasks and workers have their own methods: client.queues.pause("mail").
 
@@ -287,7 +287,8 @@ class Client:
         nobody reads is not sent. Whoever stops in the middle, or whose `items` raise, cuts the request
         off; items that were sent already may be stored, without `atomic`. An item that is refused
         does not stop the others: see BatchAnswer.error.
-        Raises UnknownFate also when more than 32 MiB of items wait for their answers as it breaks.
+        Raises UnknownFate also when more than 32 MiB of items wait for their answers as it breaks, and
+        in place of any refusal that comes when earlier items are left without an answer.
         """
         return Batch(self._transport, Outbox(items, repeatable), atomic).answers()
 
@@ -334,8 +335,9 @@ class Client:
                    answer.headers.get("Idempotency-Replayed") == "true")
 
     def _call(self, method: str, target: str, body: Any = None,
-              headers: Optional[Mapping[str, str]] = None, wait_s: float = 0.0) -> Answer:
-        if body is None:
-            return self._transport.call(Request(method, target, None, headers, wait_s))
-        return self._transport.call(Request(method, target, to_json(body),
-                                            {**JSON_BODY, **(headers or {})}, wait_s))
+              headers: Optional[Mapping[str, str]] = None, wait_s: float = 0.0,
+              is_idempotent: bool = False) -> Answer:
+        data = None if body is None else to_json(body)
+        if data is not None:
+            headers = {**JSON_BODY, **(headers or {})}
+        return self._transport.call(Request(method, target, data, headers, wait_s, is_idempotent))

@@ -249,7 +249,7 @@ BY_STATUS: Dict[int, Type[ApiError]] = {
 }
 # Of an item of a batch only the code is told; these are the ones that do not belong to a bad field.
 STATUS_OF_ITEM = {"unique_conflict": 409, "queue_full": 429, "overloaded": 503,
-                  "batch_too_large": 413, "body_too_large": 413, "storage_full": 507,
+                  "shutting_down": 503, "batch_too_large": 413, "body_too_large": 413, "storage_full": 507,
                   "storage_failed": 500, "internal": 500, "out_of_memory": 500}
 
 

@@ -106,21 +106,28 @@ class Job:
     A job can be pickled, and then is only what it shows.
     """
 
-    __slots__ = ("raw", "warnings", "is_replay", "_client")
+    __slots__ = ("raw", "warnings", "is_replay", "is_existing", "replaced", "_client")
+
+    # What the submit told, which stays:
+    warnings: Tuple[str, ...]  # what the broker thinks the submitter should know
+    is_replay: bool  # the Idempotency-Key was known, no job was made
+    is_existing: bool  # with `unique`: the job was there already and none was made
+    replaced: Optional[str]  # with `unique`: the id of the job that was cancelled for this one
 
     raw: Dict[str, Any]
-    warnings: Tuple[str, ...]
-    is_replay: bool
 
     def __init__(self, raw: Dict[str, Any], client: Optional[Client] = None,
-                 warnings: Tuple[str, ...] = (), is_replay: bool = False) -> None:
+                 warnings: Tuple[str, ...] = (), is_replay: bool = False,
+                 is_existing: Optional[bool] = None, replaced: Optional[str] = None) -> None:
         self.raw = raw
-        self.warnings = warnings  # of the submit: what the broker thinks the submitter should know
-        self.is_replay = is_replay  # of the submit: the Idempotency-Key was known, no job was made
+        self.warnings = warnings
+        self.is_replay = is_replay
+        self.is_existing = raw.get("is_existing") is True if is_existing is None else is_existing
+        self.replaced = replaced or raw.get("replaced")
         self._client = client
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        return Job, (self.raw, None, self.warnings, self.is_replay)
+        return Job, (self.raw, None, self.warnings, self.is_replay, self.is_existing, self.replaced)
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.task} {self.state}>"
@@ -261,16 +268,6 @@ class Job:
     def progress(self) -> Optional[Progress]:
         raw = self.raw.get("progress")
         return None if raw is None else Progress.of(raw)
-
-    @property
-    def is_existing(self) -> bool:
-        """Of a submit with `unique`: the job was there already and none was made."""
-        return self.raw.get("is_existing") is True
-
-    @property
-    def replaced(self) -> Optional[str]:
-        """Of a submit with `unique`: the id of the job that was cancelled for this one."""
-        return self.raw.get("replaced")
 
     @property
     def stopped(self) -> Optional[bool]:

@@ -219,6 +219,7 @@ class Request:
     body: Optional[bytes] = None
     headers: Optional[Mapping[str, str]] = None
     wait_s: float = 0.0
+    is_idempotent: bool = False  # by its nature: what it sets does not depend on what is there
 
     @property
     def key(self) -> Optional[str]:
@@ -227,7 +228,7 @@ class Request:
     @property
     def is_repeatable(self) -> bool:
         """Whether sending it twice does no more than sending it once."""
-        return self.method == "GET" or self.key is not None
+        return self.method == "GET" or self.is_idempotent or self.key is not None
 
 
 class Transport:

@@ -6,6 +6,8 @@ import json
 import pickle
 import socket
 import tempfile
+import threading
+import time
 import tracemalloc
 import unittest
 
@@ -151,6 +153,69 @@ class Scripted(unittest.TestCase):
                 self.assertEqual(next(answers).id, "JOB0")
                 with self.assertRaisesRegex(jobmill.UnknownFate, "2 items .* from number 1 on"):
                     next(answers)
+
+    def test_a_refusal_after_a_cut_leaves_open_what_the_first_request_did(self):
+        later, final = problem(503, "overloaded"), problem(400, "bad_header")
+        for refusals in ([later] * 3, [final], [later, final]):
+            with self.server(support.cuts, *(says(one) for one in refusals)) as server:
+                with self.assertRaisesRegex(jobmill.UnknownFate, "3 items .* from number 0 on"):
+                    list(self.client(server).batch(echoes(3)))
+
+    def test_a_refusal_that_no_cut_went_before_is_a_refusal(self):
+        with self.server(*[says(problem(503, "overloaded"))] * 4) as server:
+            with self.assertRaises(jobmill.Overloaded):
+                list(self.client(server).batch(echoes(3)))
+
+    def test_what_was_in_doubt_and_is_answered_is_so_no_longer(self):
+        old, batch.ITEMS_PER_REQUEST = batch.ITEMS_PER_REQUEST, 3
+        self.addCleanup(setattr, batch, "ITEMS_PER_REQUEST", old)
+        with self.server(support.cuts, says(whole(200, stored(3))),
+                         says(problem(400, "bad_header"))) as server:
+            answers = self.client(server).batch(echoes(6))
+            self.assertEqual([next(answers).id for _ in range(3)], ["JOB0", "JOB1", "JOB2"])
+            with self.assertRaises(jobmill.InvalidRequest):
+                next(answers)
+
+    def test_a_broker_that_shuts_down_is_gone_on_with_where_it_ended(self):
+        """Its word stands in the place of an item and is none's, be it the last."""
+        stops = lines({"error": {"code": "shutting_down", "detail": "d"}})
+        for count, rest in ((5, 3), (3, 1)):
+            with self.server(says(whole(200, stored(2) + stops)),
+                             says(whole(200, stored(rest, 2)))) as server:
+                answers = list(self.client(server).batch(echoes(count)))
+            self.assertEqual([one.id for one in answers], [f"JOB{n}" for n in range(count)])
+            first, again = [items_of(step[0]) for step in server.seen]
+            self.assertEqual(again, first[2:])
+
+    def test_a_broker_that_shuts_down_when_all_is_answered_is_none_of_our_business(self):
+        stops = lines({"error": {"code": "shutting_down"}})
+        with self.server(says(whole(200, stored(2) + stops))) as server:
+            self.assertEqual(len(list(self.client(server, NEVER).batch(echoes(2)))), 2)
+
+    def test_nor_is_an_end_that_is_missing_behind_the_last_answer(self):
+        with self.server(says((HEAD % 200) + chunk(stored(2)))) as server:
+            self.assertEqual(len(list(self.client(server, NEVER).batch(echoes(2)))), 2)
+
+    def test_items_that_come_slowly_go_out_as_they_come(self):
+        has_come = threading.Event()
+
+        def slowly():
+            yield {"task": "echo"}
+            time.sleep(batch.GATHER_S * 1.1)
+            yield {"task": "echo"}
+            self.assertTrue(has_come.wait(support.harness.DEADLINE_S), "the first two")
+            yield {"task": "echo"}
+
+        def serves(peer):
+            peer.head()
+            data = peer.chunk()
+            has_come.set()
+            rest = b"".join(iter(peer.chunk, b""))
+            peer.send(whole(200, stored(3)))
+            return data.count(b"\n"), rest.count(b"\n")
+        with self.server(serves) as server:
+            self.assertEqual(len(list(self.client(server, NEVER).batch(slowly()))), 3)
+        self.assertEqual(server.seen, [(2, 1)])
 
     def test_an_end_with_too_few_answers_is_a_cut_and_too_many_are_none(self):
         with self.server(says(whole(200, stored(2))), says(whole(200, stored(1, 2)))) as server:
@@ -329,6 +394,29 @@ class Broker(support.BrokerCase):
         self.assertEqual(list(self.client.list(queue="atomic")), [])
         self.assertEqual(len(list(self.client.batch([good] * 3, atomic=True))), 3)
         self.assertEqual(len(list(self.client.list(queue="atomic"))), 3)
+
+    def test_a_broker_that_is_started_again_in_the_middle_gets_each_item_once(self):
+        count, stop_at = 3000, 1000
+        has_stopped = threading.Event()
+
+        def items():
+            for n in range(count):
+                if n == stop_at:
+                    restart.start()
+                    has_stopped.wait(support.harness.DEADLINE_S)
+                yield {"task": "noop", "queue": "restart", "tags": ["restart"]}
+
+        def restart_broker():
+            self.mill.broker.stop()
+            has_stopped.set()
+            self.mill.start_broker()
+        restart = threading.Thread(target=restart_broker)
+        answers = list(self.client.batch(items()))
+        restart.join()
+        self.assertEqual([one.index for one in answers], list(range(count)))
+        self.assertEqual([one.error for one in answers if one.error], [])
+        self.assertEqual({job.id for job in self.client.list(queue="restart")},
+                         {one.id for one in answers})
 
     def test_a_large_one_takes_no_more_memory_than_a_small_one(self):
         tracemalloc.start()

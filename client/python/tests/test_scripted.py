@@ -3,6 +3,7 @@ are none; told by a server that follows a script."""
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import socket
@@ -90,14 +91,21 @@ class Repeats(Scripted):
 
     def test_what_has_no_key_is_never_sent_twice(self):
         for call in (lambda c: c.cancel("A"), lambda c: c.delete("A"), lambda c: c.retry("A"),
-                     lambda c: c.patch("A", priority=1), lambda c: c.queues.pause("q"),
-                     lambda c: c.bulk_cancel(queue="q")):
+                     lambda c: c.patch("A", priority=1), lambda c: c.bulk_cancel(queue="q")):
             with self.server(cuts) as server:
                 with self.assertRaises(jobmill.UnknownFate):
                     call(self.client(server))
             with self.server(says(problem(503, "overloaded", Retry_After=1))) as server:
                 with self.assertRaises(jobmill.Overloaded):
                     call(self.client(server))
+
+    def test_what_sets_a_queue_or_a_task_is_sent_again(self):
+        for call in (lambda c: c.queues.pause("q"), lambda c: c.queues.resume("q"),
+                     lambda c: c.queues.configure("q", concurrency=3),
+                     lambda c: c.tasks.configure("t", concurrency=3)):
+            with self.server(cuts, says(problem(503, "overloaded"), answer(200, b'{"name":"q"}'))) as server:
+                self.assertEqual(call(self.client(server)).name, "q")
+            self.assertEqual(server.seen[1], server.seen[0] * 2)
 
     def test_a_read_is_sent_again_and_in_the_end_changes_nothing(self):
         with self.server(cuts, says(JOB)) as server:
@@ -220,6 +228,21 @@ class Requests(Scripted):
             first, second = client.submit("echo"), client.submit("echo")
         self.assertEqual((first.replaced, first.warnings, first.is_replay), ("B", ("w",), True))
         self.assertEqual((second.replaced, second.warnings, second.is_replay), (None, (), False))
+
+    def test_what_a_submit_told_outlasts_a_wait(self):
+        running = JOB.replace(b'"succeeded"', b'"running"  ')
+        existing = answer(200, b'{"id":"0SAKD9DQR0000","task":"echo","queue":"default",'
+                               b'"state":"queued","is_existing":true,"replaced":"B"}')
+        for call in (lambda c: c.submit("echo").wait(), lambda c: c.submit("echo", wait=300),
+                     lambda c: c.submit("echo").refresh()):
+            with self.server(says(existing, JOB)) as server:
+                job = call(self.client(server, NEVER))
+            self.assertTrue(job.is_finished)
+            for one in (job, pickle.loads(pickle.dumps(job))):
+                self.assertEqual((one.is_existing, one.replaced), (True, "B"))
+        with self.server(says(running)) as server:
+            job = self.client(server, NEVER).submit("echo")
+        self.assertEqual((job.is_existing, job.replaced), (False, None))
 
     def test_headers_and_a_prefix_for_a_proxy(self):
         with self.server(says(JOB)) as server:
