@@ -105,11 +105,9 @@ bool batch_atomic_has_room(const struct batch *b)
     return !spool_is_behind(&b->atomic->spool);
 }
 
-static void put_outcome(struct batch_atomic *a, struct queue *queue, int status)
+static void put_outcome(struct batch_atomic *a, const struct core_outcome *outcome)
 {
-    struct core_outcome outcome = {.status = status, .queue = queue};
-
-    buf_put(&a->outcomes, &outcome, sizeof(outcome));
+    buf_put(&a->outcomes, outcome, sizeof(*outcome));
 }
 
 static void put_error(struct batch_atomic *a, const struct fault *f)
@@ -122,7 +120,7 @@ static void put_error(struct batch_atomic *a, const struct fault *f)
 
 void batch_atomic_refuse(struct batch *b, const struct fault *f)
 {
-    put_outcome(b->atomic, NULL, f->error);
+    put_outcome(b->atomic, &(struct core_outcome){.status = f->error});
     put_error(b->atomic, f);
 }
 
@@ -155,7 +153,7 @@ void batch_atomic_take(struct batch *b, struct batch_item *item)
         batch_atomic_refuse(b, &f);
         return;
     }
-    put_outcome(a, queue, 0);
+    put_outcome(a, &(struct core_outcome){.queue = queue, .has_key = item->submit.op.key.len > 0});
     if (!a->is_bad && a->spool.status == 0)
         put_record(a, item);
 }

@@ -41,6 +41,8 @@ static int next_submit(struct store_submit_all *op, struct store_submit **ret_su
     if (rc != 0)
         return rc;
     b->present = s;
+    s->ret_limit = b->outcomes[b->at].full_at;
+    s->op.is_repeat_only = s->ret_limit > 0;
     s->op.id = b->id;
     b->id = ids_after(b->id);
     due_ms = core_submit_due_ms(s, s->op.id);
@@ -82,13 +84,15 @@ static void give_room_back(struct core_batch *b, size_t count)
     }
 }
 
-/* From here on until the commit they count as jobs that are on their way to the backlog. */
+/* From here on until the commit they count as jobs that are on their way to the backlog. One that
+ * finds no room may be the repeat of a key still, which only the store can tell. */
 static int find_room(struct core_batch *b)
 {
     for (size_t i = 0; i < b->count; i++) {
         struct core_outcome *o = &b->outcomes[i];
 
-        if (core_is_queue_full(o->queue)) {
+        o->full_at = core_is_queue_full(o->queue) ? o->queue->conf.max_queued : 0;
+        if (o->full_at > 0 && !o->has_key) {
             o->status = JM_EQUEUEFULL;
             b->core->stats.queue_full++;
             give_room_back(b, i);
@@ -105,6 +109,8 @@ static void on_stored(struct store_op *op)
     struct core *c = b->core;
 
     give_room_back(b, b->count);
+    for (size_t i = 0; i < b->count; i++)
+        c->stats.queue_full += b->outcomes[i].status == JM_EQUEUEFULL;
     for (size_t i = 0; op->status == 0 && i < b->count; i++)
         if (is_new(&b->outcomes[i]) && b->outcomes[i].replaced_id != 0)
             core_stop_replaced(c, b->outcomes[i].replaced_id);

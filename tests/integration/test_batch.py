@@ -233,10 +233,19 @@ class Items(Batch):
                          ["batch_refused"] * 5 + ["queue_full"] + ["batch_refused"] * 2)
         self.assertEqual(answer.value[5]["error"]["limit"], 5)
         self.assertEqual(self.queued("narrow"), 0)
-        answers = self.batch(items).value
+        keyed = [{**items[0], "idempotency_key": f"narrow-{i}"} for i in range(8)]
+        answers = self.batch(keyed).value
         self.assertEqual([item.get("error", {}).get("code") for item in answers],
                          [None] * 5 + ["queue_full"] * 3)
         self.assertEqual(self.queued("narrow"), 5)
+        for path in (PATH, PATH + "?atomic=true"):  # what is full answers repeats all the same
+            again = self.batch(keyed[:5], path=path)
+            self.assertEqual(again.status, 200)
+            self.assertEqual([item["id"] for item in again.value], [item["id"] for item in answers[:5]])
+        mixed = self.batch(keyed[3:], path=PATH + "?atomic=true")
+        self.assertEqual((mixed.status, [item["error"]["code"] for item in mixed.value]),
+                         (422, ["batch_refused"] * 2 + ["queue_full"] * 3))
+        self.assertEqual(mixed.value[2]["error"]["limit"], 5)
 
     def test_defaults_of_a_queue_are_those_of_its_items(self):
         self.mill.call("PATCH", "/v1/queues/urgent", {"defaults": {"priority": 8, "max_attempts": 2}})
