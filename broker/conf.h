@@ -15,7 +15,8 @@
 
 enum { CONF_BYTES = 512 }; /* no record is longer */
 
-/* `limit` tokens that come back evenly over `period_ms`: after a quiet time so many jobs at once. */
+/* `limit` tokens that come back evenly over `period_ms`: after a quiet time so many jobs at once.
+ */
 struct conf_rate {
     uint64_t limit; /* 0: none */
     uint64_t period_ms;
