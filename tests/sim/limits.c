@@ -315,6 +315,42 @@ static size_t run_round(struct sim *s, const char *key)
     return of_key;
 }
 
+static void an_urgent_job_goes_before_what_is_in_redis_although_the_window_is_full(void **state)
+{
+    struct sim *s = *state;
+    uint64_t urgent[3], very_urgent;
+
+    serve(s);
+    submit_many(s, 500, (struct story_job){.priority = 5});
+    sim_run_ms(s, 50);
+    assert_int_equal(window_room(&story_queue_of(s, LIVE)->window), 0);
+    for (int i = 0; i < 3; i++)
+        urgent[i] = story_submit(s, (struct story_job){.priority = 7});
+    sim_run_ms(s, 50);
+    very_urgent = story_submit(s, (struct story_job){.priority = 9});
+    sim_run_ms(s, 50);
+    assert_true(story_claim(s, LIVE).id == very_urgent);
+    for (int i = 0; i < 3; i++)
+        assert_true(story_claim(s, LIVE).id == urgent[i]);
+}
+
+static void an_urgent_job_that_redis_refused_is_still_urgent(void **state)
+{
+    struct sim *s = *state;
+    uint64_t urgent;
+
+    serve(s);
+    submit_many(s, 20, (struct story_job){.priority = 5});
+    sim_run_ms(s, 50);
+    s->redis.refuses = true;
+    urgent = story_submit(s, (struct story_job){.priority = 7});
+    sim_run_ms(s, 50);
+    s->redis.refuses = false;
+    sim_run_ms(s, 500);
+    assert_int_equal(waiting(s, LIVE), 21);
+    assert_true(story_claim(s, LIVE).id == urgent);
+}
+
 static void a_few_jobs_of_one_key_go_before_the_many_of_another(void **state)
 {
     struct sim *s = *state;
@@ -467,6 +503,27 @@ static void a_pause_that_redis_refuses_is_done_when_it_no_longer_does(void **sta
     s->redis.refuses = false;
     sim_run_ms(s, 1000);
     assert_int_equal(waiting(s, LIVE), 0);
+    assert_int_equal(story_count(s, LIVE, JOB_QUEUED), 10);
+}
+
+static void a_full_disk_is_not_asked_over_and_over_by_a_paused_queue(void **state)
+{
+    struct sim *s = *state;
+    uint64_t before;
+
+    serve(s);
+    submit_many(s, 10, (struct story_job){.key = "k"});
+    sim_run_ms(s, 100);
+    story_set_queue(s, LIVE, (struct queue_conf){.is_paused = false});
+    story_ask_queue(s, LIVE, (struct queue_conf){.is_paused = true});
+    while (!story_queue_of(s, LIVE)->conf.is_paused)
+        assert_true(sim_step(s));
+    s->runner.is_full = true; /* when they come back from Redis */
+    before = s->runner.refused;
+    sim_run_ms(s, 2000);
+    assert_in_range(s->runner.refused - before, 2, 20);
+    s->runner.is_full = false;
+    sim_run_ms(s, 1000);
     assert_int_equal(story_count(s, LIVE, JOB_QUEUED), 10);
 }
 
@@ -646,6 +703,8 @@ int main(void)
         STORY(keys_that_are_gone_are_forgotten),
         STORY(a_higher_limit_holds_at_once),
         STORY(a_take_of_several_priorities_goes_out_by_priority),
+        STORY(an_urgent_job_goes_before_what_is_in_redis_although_the_window_is_full),
+        STORY(an_urgent_job_that_redis_refused_is_still_urgent),
         STORY(a_few_jobs_of_one_key_go_before_the_many_of_another),
         STORY(where_all_keys_are_new_nobody_is_favoured),
         STORY(favours_leave_the_others_half_of_the_places),
@@ -653,6 +712,7 @@ int main(void)
         STORY(a_message_that_lies_there_twice_is_drawn_once),
         STORY(a_pause_after_a_resume_takes_back_what_went_out_in_between),
         STORY(a_pause_that_redis_refuses_is_done_when_it_no_longer_does),
+        STORY(a_full_disk_is_not_asked_over_and_over_by_a_paused_queue),
         STORY(a_pause_holds_at_every_moment_of_a_submit_or_a_take),
         STORY(a_pause_is_kept_over_a_crash),
         STORY(a_cancelled_job_that_a_pause_takes_out_is_told_to_be_stopped),

@@ -87,6 +87,22 @@ static void take_ops(struct list *to, struct list *from)
     }
 }
 
+static void run_ops(struct sim *s, struct list *ops)
+{
+    LIST_EACH(node, ops)
+    plant(s, LIST_ENTRY(node, struct store_op, link));
+    /* No crash here takes the kernel along, so that a sync now and then will do. */
+    if (store_run(s->store, ops) != 0 || (s->steps % 32 == 0 && store_sync(s->store) != 0))
+        sim_fail(s, "the store failed: %s", store_last_error(s->store));
+}
+
+static void refuse(struct sim *s, struct list *ops)
+{
+    s->runner.refused++;
+    LIST_EACH(node, ops)
+    LIST_ENTRY(node, struct store_op, link)->status = JM_EFULL;
+}
+
 static void run_batch(struct sim *s, void *arg)
 {
     struct batch *b;
@@ -101,11 +117,10 @@ static void run_batch(struct sim *s, void *arg)
     list_init(&b->ops);
     list_init(&b->link);
     take_ops(&b->ops, &s->runner.waiting);
-    LIST_EACH(node, &b->ops)
-    plant(s, LIST_ENTRY(node, struct store_op, link));
-    /* No crash here takes the kernel along, so that a sync now and then will do. */
-    if (store_run(s->store, &b->ops) != 0 || (s->steps % 32 == 0 && store_sync(s->store) != 0))
-        sim_fail(s, "the store failed: %s", store_last_error(s->store));
+    if (s->runner.is_full)
+        refuse(s, &b->ops);
+    else
+        run_ops(s, &b->ops);
     list_push_back(&s->runner.committed, &b->link);
     sim_at_owned(s, (50 + sim_random(s, 3000)) * 1000, finish_batch, b);
 }

@@ -221,12 +221,18 @@ static void stop_refusing(struct sim *s, void *arg)
     s->redis.refuses = false;
 }
 
+static void stop_being_full(struct sim *s, void *arg)
+{
+    (void)arg;
+    s->runner.is_full = false;
+}
+
 static void fault(struct sim *s, void *arg)
 {
     (void)arg;
     if (!s->faults_on)
         return;
-    switch (sim_random(s, 7)) {
+    switch (sim_random(s, 8)) {
     case 0:
         sim_redis_flush(s);
         break;
@@ -246,6 +252,10 @@ static void fault(struct sim *s, void *arg)
     case 5:
         s->redis.refuses = true;
         sim_at(s, (1 + sim_random(s, 2000)) * SIM_MS, stop_refusing, NULL);
+        break;
+    case 6:
+        s->runner.is_full = true;
+        sim_at(s, (1 + sim_random(s, 3000)) * SIM_MS, stop_being_full, NULL);
         break;
     default:
         break; /* the hosts have faults of their own (fleet.c) */

@@ -97,7 +97,9 @@ struct sim_runner {
     struct list waiting;   /* store_op.link */
     struct list committed; /* batches whose on_done has not come */
     bool is_scheduled;
-    bool is_dead; /* the broker has crashed: operations come back undone */
+    bool is_full;     /* the disk: batches are refused */
+    uint64_t refused; /* batches so far */
+    bool is_dead;     /* the broker has crashed: operations come back undone */
 };
 
 void sim_runner_init(struct sim *s);
