@@ -369,7 +369,8 @@ struct dispatch_job *dispatch_reserve(struct dispatch *d, struct queue *q, uint6
                              .args = spec->args};
 
     if (!can_send(d) || dispatch_has_backlog(q) || q->submits_queued > 0 ||
-        dispatch_jobs_room(d, q) == 0 || dispatch_bytes_room(d, q) < spec->args.len)
+        dispatch_jobs_room(d, q) == 0 || dispatch_bytes_room(d, q) < spec->args.len ||
+        dispatch_is_amid_others(d, q, spec->priority))
         return NULL;
     facts.key = key_of(d, q, spec->limit_key);
     facts.policy = lanes_policy(&d->lanes, spec->task);

@@ -101,7 +101,8 @@ void dispatch_plan_make(struct dispatch *d, struct queue *q, size_t max_jobs, ui
 void dispatch_plan_settle(struct dispatch *d, struct queue *q, struct plan *p,
                           const uint32_t *brought);
 
-/* Sees to it that the queue is looked at when there is a token for what waits for one. */
+/* Sees to it that the queue is looked at when there is a token for what waits for one, and when a
+ * swap may be due. */
 void dispatch_watch_tokens(struct dispatch *d, struct queue *q);
 
 /* ---- dispatch_pause.c ---- */
@@ -109,6 +110,20 @@ void dispatch_watch_tokens(struct dispatch *d, struct queue *q);
 /* If the paused queue wants_draw: takes its jobs back from Redis, as far as no worker has claimed
  * them. */
 void dispatch_draw(struct dispatch *d, struct queue *q);
+
+/* Takes back up to `count` of the youngest that lie there. False if that could not be begun. */
+bool dispatch_draw_some(struct dispatch *d, struct queue *q, uint32_t count);
+
+/* ---- dispatch_swap.c ---- */
+
+/* If jobs wait in Redis for long, and one of a higher priority than some of them is ready, takes
+ * those back, so that all go out again in order. True if it does; else q->swap_at_ms says when to
+ * look again. */
+bool dispatch_swap(struct dispatch *d, struct queue *q);
+
+/* Whether a new job of that priority would have to lie between others in Redis, where they wait for
+ * long: then it goes to the backlog, and from there by a swap. */
+bool dispatch_is_amid_others(struct dispatch *d, const struct queue *q, uint32_t priority);
 
 /* ---- dispatch_push.c ---- */
 

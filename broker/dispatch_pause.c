@@ -18,6 +18,7 @@ struct draw {
     struct carrier_req req;
     struct dispatch *dispatch;
     struct queue *queue;
+    uint32_t count; /* in one piece; 0: all there is, of a queue that is paused */
 };
 
 static void draw_some(struct draw *draw);
@@ -56,10 +57,12 @@ static void on_drawn(struct carrier_req *req)
     while (!list_is_empty(&back)) /* no memory: they are nowhere, which the search finds out */
         (void)list_pop_front(&back);
     if (req->status == 0 && req->item_count > 0 && draw->queue->conf.is_paused) {
+        draw->count = 0;
         draw_some(draw);
         return;
     }
-    if (req->status == JM_EREFUSED) { /* it waits there until Redis lets it be taken out */
+    if (req->status == JM_EREFUSED &&
+        draw->queue->conf.is_paused) { /* it waits there until Redis lets it be taken out */
         draw->queue->wants_draw = true;
         dispatch_pause_until(d, &d->refused_until_ms);
     }
@@ -70,40 +73,38 @@ static void on_drawn(struct carrier_req *req)
 
 static void draw_some(struct draw *draw)
 {
-    draw->req = (struct carrier_req){.verb = CARRIER_DRAW, .first = DRAW_JOBS, .on_done = on_drawn};
+    draw->req = (struct carrier_req){.verb = CARRIER_DRAW,
+                                     .first = draw->count != 0 ? draw->count : DRAW_JOBS,
+                                     .on_done = on_drawn};
     memcpy(draw->req.key, draw->queue->key, sizeof(draw->req.key));
     list_init(&draw->req.link);
     carrier_send(draw->dispatch->core->seams.carrier, &draw->req);
 }
 
-void dispatch_draw(struct dispatch *d, struct queue *q)
+bool dispatch_draw_some(struct dispatch *d, struct queue *q, uint32_t count)
 {
-    struct draw *draw;
+    struct draw *draw = calloc(1, sizeof(*draw));
 
-    if (!q->wants_draw || q->is_drawing)
-        return;
-    draw = calloc(1, sizeof(*draw));
     if (draw == NULL)
-        return; /* its next mark tries again */
-    q->wants_draw = false;
+        return false;
     draw->dispatch = d;
     draw->queue = q;
+    draw->count = count < DRAW_JOBS ? count : DRAW_JOBS;
     q->is_drawing = true;
     draw_some(draw);
+    return true;
 }
 
-static void on_tokens(struct timer *t)
+/* Without memory its next mark tries again. */
+void dispatch_draw(struct dispatch *d, struct queue *q)
 {
-    struct queue *q = JM_CONTAINER_OF(t, struct queue, tokens);
-
-    dispatch_mark(q->dispatch, q);
+    if (q->wants_draw && !q->is_drawing && dispatch_draw_some(d, q, 0))
+        q->wants_draw = false;
 }
 
 void dispatch_set_queue(struct dispatch *d, struct queue *q, const struct queue_conf *conf)
 {
     q->conf = *conf;
-    q->dispatch = d;
-    q->tokens.on_time = on_tokens;
     q->wants_draw = conf->is_paused && q->window.used > 0;
     lanes_wake_queue(q);
     dispatch_mark(d, q);

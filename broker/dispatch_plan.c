@@ -352,7 +352,14 @@ void dispatch_plan_settle(struct dispatch *d, struct queue *q, struct plan *p,
     settle_tasks(d, p);
 }
 
-/* ---- tokens ---- */
+/* ---- what comes by time ---- */
+
+static void on_tokens(struct timer *t)
+{
+    struct queue *q = JM_CONTAINER_OF(t, struct queue, tokens);
+
+    dispatch_mark(q->dispatch, q);
+}
 
 void dispatch_watch_tokens(struct dispatch *d, struct queue *q)
 {
@@ -368,6 +375,11 @@ void dispatch_watch_tokens(struct dispatch *d, struct queue *q)
         if (own_us > 0 && own_us < wait_us)
             wait_us = own_us;
     }
-    if (wait_us != UINT64_MAX)
-        timers_arm(d->core->seams.timers, &q->tokens, dispatch_now_ms(d) + wait_us / 1000 + 1);
+    if (q->swap_at_ms > dispatch_now_ms(d) && wait_us > q->swap_at_ms * 1000 - d->lanes.now_us)
+        wait_us = q->swap_at_ms * 1000 - d->lanes.now_us;
+    if (wait_us == UINT64_MAX)
+        return;
+    q->dispatch = d;
+    q->tokens.on_time = on_tokens;
+    timers_arm(d->core->seams.timers, &q->tokens, dispatch_now_ms(d) + wait_us / 1000 + 1);
 }

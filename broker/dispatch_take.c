@@ -316,8 +316,9 @@ void dispatch_take_if_room(struct dispatch *d, struct queue *q)
     size_t jobs = dispatch_jobs_room(d, q), bytes = dispatch_bytes_room(d, q);
     size_t limit = dispatch_limit_room(d, q);
 
-    if (q->is_taking || limit == 0 || !lanes_has_ready(q, 0) || take_urgent(d, q) ||
-        take_favoured(d, q) || window_room(&q->window) == 0)
+    if (q->is_taking || q->is_drawing || limit == 0 || !lanes_has_ready(q, 0) ||
+        take_urgent(d, q) || dispatch_swap(d, q) || take_favoured(d, q) ||
+        window_room(&q->window) == 0)
         return;
     if (jobs == 0 || bytes == 0) {
         list_remove(&q->waiting);

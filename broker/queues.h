@@ -54,14 +54,15 @@ struct queue {
     uint32_t unbegun_plain;                /* likewise */
     struct bucket bucket;                  /* of conf.rate */
     struct timer tokens;                   /* when there may be one again */
-    struct dispatch *dispatch; /* that the timer marks it at; NULL while nothing is set */
-    struct list marked;        /* linked while something may be to do at the end of this turn */
-    uint64_t served;           /* dispatch.served at its last take */
-    struct list waiting;       /* dispatch.short_of_room */
-    bool is_taking;            /* a STORE_TAKE is under way */
-    size_t taking_jobs;        /* that may bring so many */
-    bool wants_draw;           /* paused, and there may be something in Redis to take back */
-    bool is_drawing;           /* that is being done */
+    struct dispatch *dispatch;             /* that the timer marks it at */
+    struct list marked;  /* linked while something may be to do at the end of this turn */
+    uint64_t served;     /* dispatch.served at its last take */
+    struct list waiting; /* dispatch.short_of_room */
+    bool is_taking;      /* a STORE_TAKE is under way */
+    size_t taking_jobs;  /* that may bring so many */
+    bool wants_draw;     /* paused, and there may be something in Redis to take back */
+    uint64_t swap_at_ms; /* monotonic: no swap of what lies in Redis before (dispatch_swap.c) */
+    bool is_drawing;     /* that is being done */
 };
 
 struct queues {

@@ -409,6 +409,35 @@ static void favours_leave_the_others_half_of_the_places(void **state)
     assert_in_range(of_big, 130, 200);
 }
 
+/* One at a time, as people would; the slots are busy with long jobs. */
+static void what_waits_behind_long_jobs_goes_by_priority(void **state)
+{
+    static const uint32_t given[] = {5, 9, 1, 7, 3, 7, 9, 2};
+    static const uint32_t expected[] = {9, 9, 7, 7, 5, 3, 2, 1};
+    struct sim *s = *state;
+    struct story_claimed busy[STORY_SLOTS];
+
+    serve(s);
+    submit_many(s, STORY_SLOTS, (struct story_job){.priority = 5});
+    sim_run_ms(s, 100);
+    for (size_t i = 0; i < STORY_SLOTS; i++) {
+        busy[i] = story_claim(s, LIVE);
+        story_end(s, busy[i], WIRE_RUNNING);
+    }
+    sim_run_ms(s, 200);
+    for (size_t i = 0; i < JM_COUNT_OF(given); i++) {
+        story_submit(s, (struct story_job){.priority = given[i]});
+        sim_run_ms(s, 300);
+    }
+    for (size_t i = 0; i < JM_COUNT_OF(expected); i++) {
+        struct story_claimed next = story_claim(s, LIVE);
+
+        assert_int_equal(dispatch_find(&s->core->dispatch, next.id)->priority, expected[i]);
+        story_end(s, next, WIRE_SUCCEEDED);
+        sim_run_ms(s, 300);
+    }
+}
+
 /* ---- pauses ---- */
 
 static void a_paused_queue_gets_back_what_is_in_redis(void **state)
@@ -708,6 +737,7 @@ int main(void)
         STORY(a_few_jobs_of_one_key_go_before_the_many_of_another),
         STORY(where_all_keys_are_new_nobody_is_favoured),
         STORY(favours_leave_the_others_half_of_the_places),
+        STORY(what_waits_behind_long_jobs_goes_by_priority),
         STORY(a_paused_queue_gets_back_what_is_in_redis),
         STORY(a_message_that_lies_there_twice_is_drawn_once),
         STORY(a_pause_after_a_resume_takes_back_what_went_out_in_between),
