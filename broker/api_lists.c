@@ -136,6 +136,7 @@ static void render_held(struct render_map *m, struct span list)
         render_u64(&item, "slot", held.slot);
         render_bool(&item, "has_begun", held.has_begun);
         render_u64(&item, "run_ms", held.run_ms);
+        job_render_progress(&item, held.done, held.total, held.message);
         render_close_map(&item);
     }
     render_close_array(&a);

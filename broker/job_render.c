@@ -89,24 +89,26 @@ static const struct progress *progress_of(const struct job_view *job)
     return job->progress;
 }
 
-static void render_progress(struct render_map *m, const struct progress *progress)
+void job_render_progress(struct render_map *m, uint64_t done, uint64_t total, struct span message)
 {
     struct render_map inner;
 
-    if (progress == NULL)
+    if (done == 0 && total == 0 && message.len == 0)
         return;
     render_key(m, "progress");
     render_open_map(&inner, m->out);
-    render_u64(&inner, "done", progress->done);
-    if (progress->total > 0)
-        render_u64(&inner, "total", progress->total);
-    if (progress->message_len > 0)
-        render_str(&inner, "message", span_of(progress->message, progress->message_len));
+    render_u64(&inner, "done", done);
+    if (total > 0)
+        render_u64(&inner, "total", total);
+    if (message.len > 0)
+        render_str(&inner, "message", message);
     render_close_map(&inner);
 }
 
 void job_render(struct render_map *m, const struct job_view *job, bool with_blobs)
 {
+    const struct progress *progress = progress_of(job);
+
     render_id(m, "id", job->id);
     render_str(m, "task", job->spec.task);
     render_str(m, "queue", job->spec.queue);
@@ -118,7 +120,9 @@ void job_render(struct render_map *m, const struct job_view *job, bool with_blob
     render_spec(m, &job->spec);
     render_times(m, job);
     render_host(m, job->host);
-    render_progress(m, progress_of(job));
+    if (progress != NULL)
+        job_render_progress(m, progress->done, progress->total,
+                            span_of(progress->message, progress->message_len));
     if (with_blobs)
         render_value(m, "args", job->spec.args);
     if (with_blobs && job->result.len > 0)

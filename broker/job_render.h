@@ -16,6 +16,9 @@ void job_render(struct render_map *m, const struct job_view *job, bool with_blob
 /* Adds the member "backoff"; nothing for one of which nothing is set. */
 void job_render_backoff(struct render_map *m, const struct backoff *backoff);
 
+/* Adds the member "progress"; nothing if all is zero, as it is before a task has said anything. */
+void job_render_progress(struct render_map *m, uint64_t done, uint64_t total, struct span message);
+
 /* A number that differs when anything of the job that can change has changed. */
 uint64_t job_render_version(const struct job_view *job);
 

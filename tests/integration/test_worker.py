@@ -322,6 +322,29 @@ class TestPrograms(unittest.TestCase):
     def worker(self, *options):
         return Worker("--tasks-dir", self.dir, *options)
 
+    def test_the_example_for_descriptor_3_tells_how_far_it_is_and_what_is_to_follow(self):
+        text = (harness.SOURCE / "worker/examples/sum.py").read_text()
+        write_task(self.dir, "sum.py", text)
+        write_task(self.dir, "wrong", "1\ntwo\n")
+        write_task(self.dir, "right", "1\n2\n3\n")
+        os.mkfifo(self.dir / "slow")
+        with self.worker() as w:
+            self.assertEqual(w.run("sum", {"file": "right"}, 1)["result"], {"sum": 6, "numbers": 3})
+            w.push(mp.job(2, "sum", {"file": "slow"}))
+            with open(self.dir / "slow", "w", buffering=1) as slow:
+                slow.write("20\n")
+                held = w.wait_progress(2, lambda held: True)
+                self.assertEqual((held["done"], held["message"]), (3, "1 numbers"))
+                slow.write("30\n")
+            self.assertEqual(w.wait_end(2)["result"], {"sum": 50, "numbers": 2})
+            for job_id, args, retry, words in ((3, {"file": "wrong"}, (1, None), "line 2 is no number"),
+                                               (4, {"file": "none"}, (2, 60000), "not there yet"),
+                                               (5, {"file": "../wrong"}, (1, None), "'file'"),
+                                               (6, [], (1, None), "'file'")):
+                event = w.run("sum", args, job_id)
+                self.assertIn(words, event["message"])
+                self.assertEqual((event["retry"], event["retry_after_ms"]), retry, args)
+
     def test_the_examples_run(self):
         for name in ("wordcount.py", "lines.sh"):
             text = (harness.SOURCE / "worker/examples" / name).read_text()
@@ -774,6 +797,10 @@ class TestWithBroker(unittest.TestCase):
                 later = get(path, {"done": 2, "total": 3, "message": "zwei"})
                 self.assertEqual(later.value["state"], "running")
                 self.assertNotEqual(later.headers["ETag"], first)
+                workers = mill.get("/v1/workers")
+                document.check_answer("GET", "/v1/workers", workers)
+                self.assertEqual(workers.value["workers"][0]["holds"][0]["progress"],
+                                 later.value["progress"])
                 gates[1].write_text("\n")
                 answer = mill.get(path + "?wait=30")
                 self.assertEqual(answer.value["state"], "succeeded")

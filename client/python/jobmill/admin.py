@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from .fields import in_path, to_members
-from .job import ms_of, time_of
+from .job import Progress, ms_of, time_of
 from .times import Duration
 
 if TYPE_CHECKING:
@@ -78,18 +78,21 @@ class Task:
 
 @dataclass(frozen=True)
 class Hold:
-    """An attempt that a slot of a worker host holds."""
+    """An attempt that a slot of a worker host holds. progress: None as long as it has told of none."""
 
     id: str
     attempt: int
     slot: int
     has_begun: bool
     run_time: timedelta
+    progress: Optional[Progress] = None
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Hold:
+        progress = raw.get("progress")
         return cls(raw["id"], raw["attempt"], raw["slot"], raw["has_begun"],
-                   timedelta(milliseconds=raw["run_ms"]))
+                   timedelta(milliseconds=raw["run_ms"]),
+                   None if progress is None else Progress.of(progress))
 
 
 @dataclass(frozen=True)

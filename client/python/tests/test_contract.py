@@ -203,7 +203,10 @@ class Lists(support.BrokerCase):
             self.client.queues.get("never_seen")
 
     def test_tasks(self):
-        tasks = {task.name: task for task in self.client.tasks.list()}
+        def find():
+            found = {task.name: task for task in self.client.tasks.list()}
+            return found if found["fib"].seen_at else None
+        tasks = harness.wait_for(find, "it is stored that a worker serves the tasks")
         self.assertEqual((tasks["fib"].kind, tasks["fib"].workers, tasks["fail"].kind),
                          ("builtin", 1, "test"))
         self.assertEqual(tasks["fib"].seen_at.tzinfo, UTC)
@@ -211,12 +214,14 @@ class Lists(support.BrokerCase):
     def test_workers(self):
         job = self.client.submit("sleep", {"ms": 60000})
 
-        def hold():
+        def find():
             worker, = self.client.workers.list()
-            return worker if worker.holds else None
-        worker = harness.wait_for(hold, "the worker tells what it holds")
+            holds = [one for one in worker.holds if one.id == job.id and one.progress]
+            return (worker, holds[0]) if holds else None
+        worker, hold = harness.wait_for(find, "the worker tells how far the job is that it holds")
         self.assertEqual((worker.slots, worker.queues, worker.is_draining), (2, ("default",), False))
-        self.assertEqual(worker.holds[0].id, job.id)
+        self.assertEqual((hold.attempt, hold.has_begun, hold.progress.total), (1, True, 60000))
+        self.assertTrue(0 <= hold.progress.done < 60000)
         self.assertIn("fib", worker.tasks)
         job.cancel()
 
