@@ -56,7 +56,9 @@ struct dispatch_job {
     bool is_over;
     bool is_urgent;   /* it goes before all that is in the list already */
     bool is_favoured; /* because its key had little to do (lanes.h) */
-    bool is_plain;    /* its key had no credit left: those with credit may go before it */
+    bool has_token;   /* of its queue's rate; likewise of its key's */
+    bool has_key_token;
+    bool is_plain; /* its key had no credit left: those with credit may go before it */
     uint32_t priority;
     struct key *key;            /* of its limit_key */
     struct task_policy *policy; /* of its task, if something is set for it */
@@ -155,6 +157,9 @@ void dispatch_on_link(struct dispatch *d, bool is_up);
 /* The end of attempt `attempt`: frees the place if that is the attempt that holds it. `run_us` of
  * the end tells how long it had waited. */
 void dispatch_on_end(struct dispatch *d, uint64_t id, uint32_t attempt, uint64_t run_us);
+
+/* The job has not begun and goes back to the backlog: what it has of rates goes back too. */
+void dispatch_return_tokens(struct dispatch_job *job);
 
 /* Pushes the outboxes, takes from the backlogs. */
 void dispatch_turn(struct dispatch *d);

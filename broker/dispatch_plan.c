@@ -361,6 +361,19 @@ static void on_tokens(struct timer *t)
     dispatch_mark(q->dispatch, q);
 }
 
+void dispatch_return_tokens(struct dispatch_job *job)
+{
+    const struct queue_conf *conf = &job->queue->conf;
+
+    if (job->has_token && conf->rate.limit > 0)
+        bucket_return(&job->queue->bucket, &conf->rate, 1);
+    if (job->has_key_token && conf->key_rate.limit > 0) {
+        bucket_return(&job->key->bucket, &conf->key_rate, 1);
+        lanes_wake_key(job->key);
+    }
+    job->has_token = job->has_key_token = false;
+}
+
 void dispatch_watch_tokens(struct dispatch *d, struct queue *q)
 {
     struct heap_node *first;

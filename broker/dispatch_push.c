@@ -44,6 +44,8 @@ static void on_put_back(struct store_op *op)
         struct dispatch_job *job = LIST_ENTRY(node, struct dispatch_job, in_batch);
         bool is_kept = op->status == 0 && is_back(b, job, &at);
 
+        if (is_kept)
+            dispatch_return_tokens(job);
         if (op->status != 0)
             dispatch_to_outbox(b->dispatch, job);
         else if (job->is_over || is_kept)

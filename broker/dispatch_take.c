@@ -143,6 +143,8 @@ static size_t admit_all(struct take *t)
             t->refs[left++] = (struct store_ref){.id = taken->id, .attempt = taken->attempt};
             continue;
         }
+        job->has_token = t->plan.rate.limit > 0;
+        job->has_key_token = t->plan.key_rate.limit > 0 && job->key->name_len > 0;
         job->is_urgent = job->is_favoured || job->priority > t->above;
         dispatch_to_outbox(t->dispatch, job);
     }

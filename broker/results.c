@@ -53,6 +53,16 @@ static void note_running(struct core *core, const struct store_event *e)
     dispatch_note_begun(&core->dispatch, job);
 }
 
+/* A worker that gives it back without having begun it. */
+static void note_handed_back(struct core *core, const struct store_event *e)
+{
+    struct dispatch_job *job =
+        dispatch_find_attempt(&core->dispatch, e->event.id, e->event.attempt);
+
+    if (job != NULL && !job->has_begun && !e->event.has_begun)
+        dispatch_return_tokens(job);
+}
+
 static void follow(struct core *core, const struct store_event *e)
 {
     bool is_applied = e->ret_outcome == STORE_APPLIED;
@@ -61,6 +71,8 @@ static void follow(struct core *core, const struct store_event *e)
         note_running(core, e);
         return;
     }
+    if (is_applied && e->source == STORE_FROM_WORKER && e->event.kind == WIRE_HANDED_BACK)
+        note_handed_back(core, e);
     dispatch_on_end(&core->dispatch, e->event.id, e->event.attempt, e->event.run_us);
     if (is_applied && e->ret_supersedes)
         stop_superseded(core, e);

@@ -48,8 +48,9 @@ struct sim_check_limits {
 
 void sim_check_limits_init(struct sim *s)
 {
-    static const char sql[] = "SELECT l.id, l.attempt, a.queue, a.task, a.limit_key FROM live l"
-                              " JOIN lanes a ON a.lane = l.lane WHERE l.state IN (3, 4)";
+    static const char sql[] =
+        "SELECT l.id, l.attempt, a.queue, a.task, a.limit_key, l.state FROM live l"
+        " JOIN lanes a ON a.lane = l.lane WHERE l.state IN (2, 3, 4)";
     struct sim_check_limits *c = calloc(1, sizeof(*c));
 
     assert(c != NULL);
@@ -96,6 +97,12 @@ static void fill_up(struct sim_check_limits *c, size_t q)
             (double)(k < SIM_KEYS ? c->confs[q].key_rate : c->confs[q].rate).limit;
 }
 
+static void give_back(struct sim_check_limits *c, size_t q, size_t key)
+{
+    c->rates[q][key].level += 1;
+    c->rates[q][SIM_KEYS].level += 1;
+}
+
 static void spend(struct sim *s, size_t q, size_t key)
 {
     struct sim_check_limits *c = s->check_limits;
@@ -134,6 +141,11 @@ static void count_row(struct sim *s)
     size_t task = index_of(sim_tasks, SIM_TASKS, sqlite3_column_text(c->live, 3));
     size_t key = index_of(sim_keys, SIM_KEYS, sqlite3_column_text(c->live, 4));
 
+    if (sqlite3_column_int(c->live, 5) == JOB_QUEUED) {
+        if (seen->was_out) /* the same attempt is back, and its tokens with it */
+            give_back(c, q, key);
+        return;
+    }
     c->out[q]++;
     c->of_key[q][key]++;
     c->of_task[task]++;

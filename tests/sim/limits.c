@@ -673,6 +673,35 @@ static void a_rate_of_each_key_is_its_own(void **state)
     assert_in_range(begin_for(s, 500), 70, 80);
 }
 
+static void what_comes_back_without_having_begun_brings_its_token_back(void **state)
+{
+    static const struct conf_rate one_an_hour = {.limit = 1, .period_ms = 3600 * 1000};
+    struct sim *s = *state;
+    struct queue_conf conf = {.rate = one_an_hour, .key_rate = one_an_hour}, paused = conf;
+
+    paused.is_paused = true;
+    serve(s);
+    story_set_queue(s, LIVE, conf);
+    submit_many(s, 3, (struct story_job){.key = "k"});
+    sim_run_ms(s, 100);
+    assert_int_equal(waiting(s, LIVE), 1);
+    for (int i = 0; i < 3; i++) { /* by a pause, and by a Redis that refuses it */
+        story_set_queue(s, LIVE, paused);
+        sim_run_ms(s, 100);
+        assert_int_equal(waiting(s, LIVE), 0);
+        s->redis.refuses = true;
+        story_set_queue(s, LIVE, conf);
+        sim_run_ms(s, 500);
+        assert_int_equal(waiting(s, LIVE), 0);
+        s->redis.refuses = false;
+        sim_run_ms(s, 1000);
+        assert_int_equal(waiting(s, LIVE), 1);
+    }
+    (void)story_end_all(s, LIVE);
+    story_beat_for(s, 5, LIVE, 0);
+    assert_int_equal(waiting(s, LIVE), 0);
+}
+
 static void what_a_limit_keeps_back_does_not_widen_the_window(void **state)
 {
     struct sim *s = *state;
@@ -748,6 +777,7 @@ int main(void)
         STORY(a_cancelled_job_that_a_pause_takes_out_is_told_to_be_stopped),
         STORY(a_rate_lets_a_burst_go_and_then_so_many_in_each_period),
         STORY(a_rate_of_each_key_is_its_own),
+        STORY(what_comes_back_without_having_begun_brings_its_token_back),
         STORY(what_a_limit_keeps_back_does_not_widen_the_window),
         STORY(the_length_limit_counts_what_is_on_its_way),
         STORY(what_was_asked_last_stands_until_it_holds),
