@@ -170,6 +170,11 @@ void show_refusal(struct call *call, int status, enum job_state state)
     case JM_ERUNNING:
         call_refuse_error(call, status, "the job runs, or a worker holds it; cancel it first");
         break;
+    case JM_EFIELD:
+        (void)fault_set(&call->fault, status, span_of_str("expires_at"), 0,
+                        "expires_at: must be in the future, and later than the job is due");
+        call_refuse(call);
+        break;
     case JM_ENOTFINISHED:
         call_refuse_error(call, status, "only for a finished job; cancel it first");
         break;

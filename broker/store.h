@@ -288,6 +288,7 @@ enum store_change_what {
     CHANGE_BACKOFF = 1 << 8,
 };
 
+/* With other arguments the attempt number rises, so that nothing sent before counts. */
 struct store_change {
     struct store_op op;
     uint64_t id;

@@ -114,6 +114,29 @@ static int need_lane(struct store *s, const struct job_spec *spec, struct store_
     return rc;
 }
 
+/* Another expiry, or another time, that leaves it none to begin in. */
+static bool has_no_time(const struct store_change *op, const struct job_spec *spec)
+{
+    return op->what & (CHANGE_DUE | CHANGE_EXPIRES) && spec->expires_at_ms != 0 &&
+           spec->expires_at_ms <= op->ret_due_ms;
+}
+
+static enum job_event event_of(const struct store_change *op)
+{
+    return op->what & CHANGE_ARGS ? JOB_ON_NEW_ARGS : JOB_ON_CHANGE;
+}
+
+/* Old frames may come back with an older state of Redis, and what was given up as lost may still
+ * succeed: neither may count with other arguments than it was sent with. */
+static void choose_attempt(struct store_birth *after, const struct store_change *op,
+                           const struct verdict_job *job)
+{
+    bool rises = job_state_ends_attempt(event_of(op), job->state, op->ret_state);
+
+    after->attempt = rises ? job->attempt + 1 : job->attempt;
+    after->lost_from = rises ? 0 : job->lost_from;
+}
+
 static int change_live(struct store *s, struct store_change *op, const struct store_live *live,
                        int *ret_status)
 {
@@ -129,15 +152,21 @@ static int change_live(struct store *s, struct store_change *op, const struct st
         return rc;
     old_tags = spec.tags;
     change_spec(&spec, op);
+    choose_time(op, live);
+    if (has_no_time(op, &spec)) {
+        op->ret_state = live->job.state;
+        *ret_status = JM_EFIELD;
+        return SQLITE_OK;
+    }
     rc = need_lane(s, &spec, &after.lane, ret_status);
     if (rc != SQLITE_OK || *ret_status != 0)
         return rc;
-    choose_time(op, live);
+    choose_attempt(&after, op, &live->job);
     after.spec = &spec;
     after.state = op->ret_state;
     after.due_ms = op->ret_due_ms;
     rc = write_change(s, op, &spec, old_tags);
-    return rc == SQLITE_OK ? store_live_change(s, live, &after) : rc;
+    return rc == SQLITE_OK ? store_live_change(s, live, event_of(op), &after) : rc;
 }
 
 int store_change(struct store *s, struct store_change *op, int *ret_status)

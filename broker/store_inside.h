@@ -67,7 +67,7 @@
                     " deaths, lost_from, host, begun_at_ms, retain_ms, expires_at_ms"             \
                     " FROM live WHERE id = ?")                                                    \
     X(SQL_LIVE_CHANGE, "UPDATE live SET state = ?, lane = ?, due_ms = ?, max_attempts = ?,"       \
-                       " expires_at_ms = ?, retain_ms = ?"                                        \
+                       " expires_at_ms = ?, retain_ms = ?, attempt = ?, lost_from = ?"            \
                        " WHERE id = ? AND state = ? AND attempt = ?")                             \
     X(SQL_LIVE_EXPIRING, "SELECT id, expires_at_ms FROM live INDEXED BY live_expiring"            \
                          " WHERE expires_at_ms > 0 AND state IN (1, 2)"                           \
@@ -232,11 +232,13 @@ struct store_birth {
     enum job_state state;
     int64_t due_ms;
     uint32_t attempt;
+    uint32_t lost_from;
 };
 int store_live_insert(struct store *s, const struct store_birth *birth) JM_MUST_CHECK;
 
-/* A person changes it: its lane, state, due time, and what else `after->spec` says of it. */
-int store_live_change(struct store *s, const struct store_live *live,
+/* A person changes it (JOB_ON_CHANGE, JOB_ON_NEW_ARGS): its lane, state, due time, attempt, and
+ * what else `after->spec` says of it. */
+int store_live_change(struct store *s, const struct store_live *live, enum job_event event,
                       const struct store_birth *after) JM_MUST_CHECK;
 
 /* Moves it from its state to `to`, by an event that the state table allows, in nothing but the

@@ -207,20 +207,22 @@ int store_live_insert(struct store *s, const struct store_birth *birth)
 }
 
 /* The job may go into another lane: there it comes to be as it leaves the one it was in. */
-int store_live_change(struct store *s, const struct store_live *live,
+int store_live_change(struct store *s, const struct store_live *live, enum job_event event,
                       const struct store_birth *after)
 {
     const struct job_spec *spec = after->spec;
     struct store_query q = store_use(s, SQL_LIVE_CHANGE);
     int rc;
 
-    assert(job_state_can_move(JOB_ON_CHANGE, live->job.state, after->state));
+    assert(job_state_can_move(event, live->job.state, after->state));
     store_query_put_int(&q, after->state);
     store_query_put_int(&q, after->lane->number);
     store_query_put_int(&q, after->due_ms);
     store_query_put_int(&q, spec->max_attempts);
     store_query_put_int(&q, spec->expires_at_ms);
     store_query_put_int(&q, (int64_t)spec->retain_ms);
+    store_query_put_int(&q, after->attempt);
+    store_query_put_int(&q, after->lost_from);
     store_query_put_int(&q, (int64_t)live->id);
     store_query_put_int(&q, live->job.state);
     store_query_put_int(&q, live->job.attempt);

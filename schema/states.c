@@ -100,6 +100,7 @@ const char *job_event_word(enum job_event event)
         [JOB_ON_CANCEL] = "cancel",
         [JOB_ON_EXPIRE] = "expire",
         [JOB_ON_CHANGE] = "change",
+        [JOB_ON_NEW_ARGS] = "new args",
         [JOB_ON_RETRY] = "retry",
     };
 

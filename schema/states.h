@@ -34,6 +34,7 @@ enum job_event {
     JOB_ON_CANCEL,
     JOB_ON_EXPIRE,
     JOB_ON_CHANGE,
+    JOB_ON_NEW_ARGS,
     JOB_ON_RETRY,
     JOB_EVENT_COUNT
 };

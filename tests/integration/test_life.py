@@ -392,6 +392,8 @@ class Change(Life):
         self.assertEqual(job["state"], "scheduled")
         job = self.take("PATCH", f"/v1/jobs/{waiting}", {"run_at": None})
         self.assertEqual(job["state"], "queued")
+        self.take("PATCH", f"/v1/jobs/{waiting}", {"expires_at": rfc3339(time.time() + 60)})
+        self.refused(422, "bad_field", "PATCH", f"/v1/jobs/{waiting}", {"delay_ms": 3600000})
 
     def test_what_waits_in_redis_is_taken_back_and_runs_as_it_was_changed(self):
         blockers = [self.submit("sleep", args={"ms": 60000}) for _ in range(2)]
@@ -401,7 +403,9 @@ class Change(Life):
         self.take("PATCH", f"/v1/jobs/{job_id}", {"args": "new"})
         for blocker in blockers:
             self.take("POST", f"/v1/jobs/{blocker}/cancel")
-        self.assertEqual(self.end(job_id)["result"], "new")
+        job = self.end(job_id)
+        self.assertEqual((job["result"], job["attempt"], job["failures"]), ("new", 2, 0))
+        self.assertEqual([row["attempt"] for row in job["attempts"]], [2])
 
     def test_what_runs_or_has_ended_is_not_changed(self):
         running = self.submit("sleep", args={"ms": 60000})

@@ -420,6 +420,7 @@ static void a_change_that_is_refused_says_why(void **state)
         const char *words;
     } rows[] = {{JM_ENOJOB, 404, "there is no job 028T5CY4TQKFF"},
                 {JM_ERUNNING, 409, "a worker holds it"},
+                {JM_EFIELD, 422, "later than the job is due"},
                 {JM_EFULL, 507, "nothing was changed"},
                 {JM_EOVERLOAD, 503, "nothing was changed"}};
     struct world *w = *state;

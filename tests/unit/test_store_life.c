@@ -260,6 +260,72 @@ static void a_success_that_was_given_up_counts_also_if_the_job_was_put_off(void 
     fixture_check_counts(f);
 }
 
+static int change_args(struct fixture *f, uint64_t id)
+{
+    struct store_change op = {.id = id, .what = CHANGE_ARGS, .now_ms = f->now_ms};
+
+    op.spec.args = span_of("\x01", 1);
+    return fixture_run(f, &op.op, STORE_CHANGE);
+}
+
+/* Whatever was sent with the old ones, and however it comes back, does not count. */
+static void new_arguments_are_a_new_attempt_free_of_charge(void **state)
+{
+    struct fixture *f = *state;
+    struct job_view job;
+    uint32_t attempt;
+
+    fixture_submit(f, 1, "q", JOB_DISPATCHED);
+    assert_int_equal(fixture_lose(f, 1, 1, false), STORE_APPLIED);
+    assert_int_equal(change_args(f, 1), 0);
+    job = fixture_get(f, 1);
+    assert_int_equal(job.attempt, 3);
+    assert_int_equal(job.failures + job.crashes + job.deaths, 0);
+    assert_int_equal(fixture_happen(f, WIRE_SUCCEEDED, 1, 1), STORE_LATE); /* it was given up */
+    assert_int_equal(fixture_take(f, "q", &attempt), 1);
+    assert_int_equal(attempt, 3);
+    assert_int_equal(fixture_happen(f, WIRE_SUCCEEDED, 1, 2), STORE_LATE);
+    assert_int_equal(fixture_lose(f, 1, 3, false), STORE_APPLIED);
+    assert_int_equal(fixture_happen(f, WIRE_SUCCEEDED, 1, 2), STORE_LATE);
+    assert_int_equal(fixture_happen(f, WIRE_SUCCEEDED, 1, 3), STORE_APPLIED);
+    assert_int_equal(fixture_ask(f, "SELECT group_concat(attempt, '') FROM attempts"), 13);
+    fixture_check_counts(f);
+}
+
+static void a_time_that_comes_behind_the_expiry_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        unsigned what;
+        int64_t due_in_ms, expires_in_ms;
+        int status;
+    } rows[] = {
+        {CHANGE_DUE, 1000, 0, JM_EFIELD},
+        {CHANGE_DUE, 999, 0, 0},
+        {CHANGE_EXPIRES, 0, 999, JM_EFIELD}, /* it is due by then */
+        {CHANGE_PRIORITY, 0, 0, 0},
+        {CHANGE_DUE | CHANGE_EXPIRES, 2000, 2000, JM_EFIELD},
+        {CHANGE_DUE | CHANGE_EXPIRES, 2000, 2001, 0},
+        {CHANGE_DUE, 2001, 0, JM_EFIELD},
+    };
+
+    submit_with(f, 1, JOB_QUEUED, &(struct job_options){.expires_at_ms = f->now_ms + 1000});
+    for (size_t i = 0; i < JM_COUNT_OF(rows); i++) {
+        struct store_change op = {.id = 1, .what = rows[i].what, .now_ms = f->now_ms};
+        struct job_view before = fixture_get(f, 1), after;
+
+        op.due_ms = f->now_ms + rows[i].due_in_ms;
+        op.spec.expires_at_ms = f->now_ms + rows[i].expires_in_ms;
+        op.spec.priority = 7;
+        assert_int_equal(fixture_run(f, &op.op, STORE_CHANGE), rows[i].status);
+        after = fixture_get(f, 1);
+        assert_true(rows[i].status == 0 ||
+                    (after.due_ms == before.due_ms && after.state == before.state));
+        assert_true(after.due_ms < fixture_ask(f, "SELECT expires_at_ms FROM live"));
+    }
+    fixture_check_counts(f);
+}
+
 static void a_changed_priority_is_the_one_by_which_it_is_taken(void **state)
 {
     struct fixture *f = *state;
@@ -478,6 +544,8 @@ int main(void)
         LIFE_TEST(a_waiting_job_is_changed_in_what_is_named_and_nothing_else),
         LIFE_TEST(a_changed_time_moves_a_job_between_scheduled_and_queued),
         LIFE_TEST(a_success_that_was_given_up_counts_also_if_the_job_was_put_off),
+        LIFE_TEST(new_arguments_are_a_new_attempt_free_of_charge),
+        LIFE_TEST(a_time_that_comes_behind_the_expiry_is_refused),
         LIFE_TEST(a_changed_priority_is_the_one_by_which_it_is_taken),
         LIFE_TEST(a_job_that_is_out_or_over_is_not_changed),
         LIFE_TEST(what_has_not_begun_by_its_time_expires),

@@ -483,6 +483,8 @@ static void step_retry(struct model *m, size_t i)
 
 static void model_change(struct model_job *job, const struct store_change *op)
 {
+    if (op->what & CHANGE_ARGS)
+        job->fates[job->attempt++] = OTHERWISE;
     if (op->what & CHANGE_MAX_ATTEMPTS)
         job->max_attempts = op->spec.max_attempts;
     if (op->what & CHANGE_EXPIRES)
@@ -498,8 +500,8 @@ static void model_change(struct model_job *job, const struct store_change *op)
 
 static void step_change(struct model *m, size_t i)
 {
-    static const unsigned whats[] = {CHANGE_DUE, CHANGE_MAX_ATTEMPTS, CHANGE_EXPIRES};
-    struct model_job *job = &m->jobs[i];
+    static const unsigned whats[] = {CHANGE_DUE, CHANGE_MAX_ATTEMPTS, CHANGE_EXPIRES, CHANGE_ARGS};
+    struct model_job *job = &m->jobs[i], after = *job;
     struct store_change op = {.id = m->ids[i], .now_ms = m->f->now_ms};
     bool fits = job->state == JOB_SCHEDULED || job->state == JOB_QUEUED;
     int expected = fits                     ? 0
@@ -512,9 +514,14 @@ static void step_change(struct model *m, size_t i)
     op.due_ms = op.now_ms + (int64_t)draw(m, 10000) - 5000;
     op.spec.max_attempts = 1 + (uint32_t)draw(m, 5);
     op.spec.expires_at_ms = draw(m, 2) == 0 ? 0 : op.now_ms + 1 + (int64_t)draw(m, 60000);
+    op.spec.args = span_of(fixture_args, sizeof(fixture_args));
+    model_change(&after, &op);
+    if (fits && op.what & (CHANGE_DUE | CHANGE_EXPIRES) && after.expires_ms != 0 &&
+        after.expires_ms <= after.due_ms)
+        expected = JM_EFIELD;
     assert_int_equal(fixture_run(m->f, &op.op, STORE_CHANGE), expected);
-    if (fits)
-        model_change(job, &op);
+    if (expected == 0)
+        *job = after;
     assert_int_equal(op.ret_state, job->state);
 }
 
