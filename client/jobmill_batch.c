@@ -65,6 +65,13 @@ static bool has_ended(const struct batch *b)
            (b->last.error == JOBMILL_ESHUTDOWN || b->last.error == JOBMILL_EBATCHSIZE);
 }
 
+/* All that the broker had to say has come: what breaks behind it is of no matter. */
+static bool is_answered(const struct batch *b)
+{
+    return has_ended(b) || (!b->options.is_atomic && b->is_over && b->answer_count > 0 &&
+                            b->answer_count == b->item_count);
+}
+
 /* ---- sending ---- */
 
 static bool fail_item(struct batch *b)
@@ -100,8 +107,7 @@ static int64_t now_ms(void)
 
 static int64_t stop(struct batch *b)
 {
-    (void)judge_end(b);
-    return -1;
+    return judge_end(b) ? 0 : -1;
 }
 
 static int64_t give_up(struct batch *b)
@@ -292,8 +298,13 @@ static int run(struct jobmill *mill, struct batch *b)
                          &answer);
     if (error == 0)
         transport_answer_done(&answer);
-    if (error == 0 || error == JOBMILL_EBATCHREFUSED)
+    if (error == JOBMILL_EFATE && b->failure.error == 0 && is_answered(b)) {
+        jobmill_error_clear(&mill->failure);
+        error = 0;
+        (void)judge_end(b);
+    } else if (error == 0 || error == JOBMILL_EBATCHREFUSED) {
         (void)(take_rest(b) && (error != 0 || judge_end(b)));
+    }
     if (b->failure.error != 0) {
         mill->failure = b->failure;
         return b->failure.error;

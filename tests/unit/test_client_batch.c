@@ -396,6 +396,36 @@ static void a_batch_that_the_broker_ends_is_no_success(void **state)
     }
 }
 
+#define PADDING "                                                                              "
+
+static void what_breaks_behind_the_last_answer_is_of_no_matter(void **state)
+{
+    static const struct {
+        const char *lines;
+        const char *body;
+        int error;
+        int refused;
+    } breaks[] = {
+        {"{}\n{}\n", "{\"id\":\"01\"}\n{\"id\":\"02\"}\n" PADDING, 0, 0},
+        {"{}\n{}\n", ENDED("shutting_down") PADDING, 0, 1},
+        {"{}\n{}\n{}\n", ENDED("shutting_down") PADDING, JOBMILL_ESHUTDOWN, 77},
+        {"{}\n{}\n{}\n", "{\"id\":\"01\"}\n{\"id\":\"02\"}\n" PADDING, JOBMILL_EFATE, 77},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < JM_COUNT_OF(breaks); i++) {
+        struct fixture f;
+
+        OPEN(&f, {.kind = SCRIPTED_HALF, .status = 200, .type = NDJSON, .body = breaks[i].body});
+        use_lines(&f, breaks[i].lines);
+        assert_int_equal(run(&f), breaks[i].error);
+        assert_int_equal(f.refused, breaks[i].refused);
+        if (breaks[i].error == 0)
+            assert_string_equal(jobmill_error_text(f.mill), "");
+        close_mill(&f);
+    }
+}
+
 static void items_of_next_are_counted_too(void **state)
 {
     struct fixture f;
@@ -509,6 +539,7 @@ int main(void)
         cmocka_unit_test(a_problem_is_the_whole_answer),
         cmocka_unit_test(a_batch_that_breaks_is_not_repeated_and_keeps_its_answers),
         cmocka_unit_test(a_batch_that_the_broker_ends_is_no_success),
+        cmocka_unit_test(what_breaks_behind_the_last_answer_is_of_no_matter),
         cmocka_unit_test(items_of_next_are_counted_too),
         cmocka_unit_test(a_caller_can_give_up),
         cmocka_unit_test(an_item_that_cannot_be_sent_ends_the_batch_by_number),
