@@ -54,13 +54,15 @@ static void render_warnings(struct render_map *m)
     render_close_array(&a);
 }
 
+/* Without a state if the job is not kept any more. */
 static void render_submitted(struct render_map *m, uint64_t id, const struct job_spec *spec,
                              enum job_state state)
 {
     render_id(m, "id", id);
     render_str(m, "task", spec->task);
     render_str(m, "queue", spec->queue);
-    render_word(m, "state", job_state_shown(state));
+    if (state != JOB_NONE)
+        render_word(m, "state", job_state_shown(state));
     render_time(m, "created_at", id_wall_ms(id));
 }
 
@@ -113,6 +115,19 @@ static int on_show_existing(struct call *call, const struct job_view *job)
     return 200;
 }
 
+/* A job that was purged or deleted can hold a place still, or be the answer to a key. */
+static void on_absent(struct call *call)
+{
+    struct render_map m;
+
+    buf_clear(&call->value);
+    render_open_map(&m, &call->value);
+    render_submitted(&m, call->id, &call->submit.op.op.spec, JOB_NONE);
+    render_unique(&m, &call->submit.op.op);
+    render_close_map(&m);
+    call_answer(call, 200);
+}
+
 static void refuse_submit(struct call *call, int status)
 {
     job_read_tell_refusal(&call->submit.op, status, "Idempotency-Key", &call->fault);
@@ -136,6 +151,7 @@ static void on_submitted(struct core_submit *s, int status)
     call->is_stored = true;
     call->may_have_ended = is_known;
     call->id = is_known ? s->op.ret_existing_id : s->op.id;
+    call->on_absent = on_absent;
     add_headers(call);
     if (call->wait_ms > 0)
         show_job(call, on_show);

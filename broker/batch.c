@@ -114,7 +114,8 @@ void batch_render_stored(struct buf *out, const struct core_outcome *o)
 
     render_open_map(&m, out);
     render_id(&m, "id", o->id);
-    render_word(&m, "state", job_state_shown(o->state));
+    if (o->state != JOB_NONE) /* else the job is not kept any more */
+        render_word(&m, "state", job_state_shown(o->state));
     if (o->is_replay)
         render_bool(&m, "is_replay", true);
     if (o->is_existing)

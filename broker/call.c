@@ -70,6 +70,7 @@ struct call *call_open(struct api *a, struct http_exchange *x)
     call->fault.error = 0;
     call->status = 0;
     call->on_show = NULL;
+    call->on_absent = NULL;
     call->may_have_ended = true;
     call->is_on_disk = false;
     call->shows_end = false;

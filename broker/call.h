@@ -69,7 +69,8 @@ struct call {
 
     /* Showing a job (show.c). */
     call_show_cb on_show;
-    struct reader *reader;      /* which has read it; while on_show runs */
+    void (*on_absent)(struct call *call); /* answers if there is no such job; NULL: 404 does */
+    struct reader *reader;                /* which has read it; while on_show runs */
     struct progress progress;   /* a copy, for a thread of the pool must not look into the core */
     bool may_have_ended;        /* look before waiting */
     bool is_stored;             /* a submit that is on disk: it cannot be refused any more */

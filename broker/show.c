@@ -59,7 +59,9 @@ static void refuse_read(struct call *call, int error)
     char text[ID_TEXT_BYTES];
 
     id_format(call->id, text);
-    if (error == JM_ENOJOB)
+    if (error == JM_ENOJOB && call->on_absent != NULL)
+        call->on_absent(call);
+    else if (error == JM_ENOJOB)
         call_refuse_error(call, error, "there is no job %s", text);
     else
         call_refuse_error(call, error, "the job %s cannot be read", text);

@@ -301,6 +301,8 @@ int store_idem_purge(struct store *s, int64_t now_ms, bool *ret_is_removed,
  * is left alone; if it may not, the answer and the status are filled in. Writes nothing. */
 int store_unique_ask(struct store *s, struct store_submit *op, struct store_live *ret_replaced,
                      bool *ret_goes_on, int *ret_status) JM_MUST_CHECK;
+/* The state of the job that holds a place; JOB_NONE: it is not kept any more. */
+int store_unique_state(struct store *s, uint64_t id, enum job_state *ret_state) JM_MUST_CHECK;
 int store_unique_put(struct store *s, const struct store_submit *op) JM_MUST_CHECK;
 
 /* The rows of a job's tags (a msgpack array of str, or empty). */

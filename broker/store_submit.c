@@ -72,6 +72,8 @@ static int ask(struct store *s, struct store_submit *op, struct store_live *ret_
 
     if (op->key.len > 0)
         rc = store_idem_find(s, op, &known, ret_status);
+    if (rc == SQLITE_OK && op->ret_is_existing)
+        rc = store_unique_state(s, op->ret_existing_id, &op->ret_existing_state);
     *ret_goes_on = !known;
     if (rc == SQLITE_OK && !known && op->spec.expires_at_ms != 0 &&
         op->spec.expires_at_ms <= op->due_ms) {

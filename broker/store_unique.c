@@ -30,7 +30,7 @@ static int find_place(struct store *s, const struct store_unique *unique, struct
     return SQLITE_OK;
 }
 
-/* Its state, and its row if it is live. */
+/* Its state (JOB_NONE: the job is not kept any more), and its row if it is live. */
 static int find_holder(struct store *s, uint64_t id, struct store_live *ret_live,
                        enum job_state *ret_state)
 {
@@ -43,6 +43,13 @@ static int find_holder(struct store *s, uint64_t id, struct store_live *ret_live
     if (rc == SQLITE_OK)
         *ret_state = ret_live->job.state;
     return rc;
+}
+
+int store_unique_state(struct store *s, uint64_t id, enum job_state *ret_state)
+{
+    struct store_live live;
+
+    return find_holder(s, id, &live, ret_state);
 }
 
 static bool has_begun(enum job_state state)

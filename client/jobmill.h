@@ -414,6 +414,7 @@ JOBMILL_API const char *jobmill_job_id(const struct jobmill_job *job);
 JOBMILL_API const char *jobmill_job_task(const struct jobmill_job *job);
 JOBMILL_API const char *jobmill_job_queue(const struct jobmill_job *job);
 JOBMILL_API enum jobmill_state jobmill_job_state(const struct jobmill_job *job);
+/* "unknown" if a submit was answered with a job that is not kept any more. */
 JOBMILL_API const char *jobmill_job_state_name(const struct jobmill_job *job);
 
 /* 1 if the job succeeded, failed, was cancelled or expired; else 0. */

@@ -141,7 +141,7 @@ int jobmill_job_parse(struct span msgpack, void *owned, struct jobmill_job **ret
     if (error != 0)
         goto fail;
     error = JM_EANSWER;
-    if (job->id == NULL || job->task == NULL || job->queue == NULL || job->state_name == NULL)
+    if (job->id == NULL || job->task == NULL || job->queue == NULL)
         goto fail;
     job->whole->owned = owned;
     *ret_job = job;
@@ -216,13 +216,13 @@ const char *jobmill_job_queue(const struct jobmill_job *job)
 
 const char *jobmill_job_state_name(const struct jobmill_job *job)
 {
-    return job->state_name;
+    return job->state_name != NULL ? job->state_name : "unknown";
 }
 
 enum jobmill_state jobmill_job_state(const struct jobmill_job *job)
 {
     for (size_t i = 0; i < JM_COUNT_OF(states); i++)
-        if (strcmp(job->state_name, states[i].name) == 0)
+        if (strcmp(jobmill_job_state_name(job), states[i].name) == 0)
             return states[i].state;
     return JOBMILL_UNKNOWN;
 }

@@ -247,6 +247,21 @@ class Idempotency(Api):
         self.assertEqual(first.value, again.value)
         self.assertEqual(again.headers["Idempotency-Replayed"], "true")
 
+    def test_a_key_that_met_a_unique_job_is_answered_also_when_that_is_gone(self):
+        fields = {"task": "echo", "queue": "nobody", "unique": {"key": "gone"}}
+        first = self.post("/v1/jobs", fields).value["id"]
+        key = {"Idempotency-Key": "met"}
+        self.assertEqual(self.post("/v1/jobs", fields, **key).value["state"], "queued")
+        self.post(f"/v1/jobs/{first}/cancel")
+        self.assertEqual(self.post("/v1/jobs", fields, **key).value["state"], "cancelled")
+        self.assertEqual(self.call("DELETE", f"/v1/jobs/{first}").status, 204)
+        for path in "/v1/jobs", "/v1/jobs?wait=1":
+            answer = self.post(path, fields, **key)
+            gone = answer.value
+            self.assertEqual(answer.status, 200)
+            self.assertLess(abs(unix(gone.pop("created_at")) - time.time()), 60)
+            self.assertEqual(gone, {"id": first, "task": "echo", "queue": "nobody", "is_existing": True})
+
     def test_json_and_msgpack_of_the_same_are_the_same(self):
         first = self.post("/v1/jobs", {"task": "echo", "args": 4}, Idempotency_Key="k-4")
         again = self.post("/v1/jobs", b"\x82\xa4args\x04\xa4task\xa4echo", Idempotency_Key="k-4",

@@ -223,6 +223,18 @@ class Items(Batch):
         self.assertEqual(answers[2]["error"]["code"], "unique_conflict")
         self.assertEqual(answers[3]["replaced"], answers[0]["id"])
 
+    def test_an_item_that_met_a_unique_job_is_answered_again_as_that_is_now(self):
+        unique = {"task": "a", "queue": "nobody", "unique": {"key": "again"}}
+        item = {**unique, "idempotency_key": "again"}
+        first = self.batch([unique, item]).value[0]["id"]
+        met = {"id": first, "is_existing": True, "is_replay": True}
+        self.assertEqual(self.batch([item]).value, [{**met, "state": "queued"}])
+        self.assertEqual(self.batch([item], path=PATH + "?atomic=true").value,
+                         [{**met, "state": "queued"}])
+        self.mill.call("POST", f"/v1/jobs/{first}/cancel")
+        self.mill.call("DELETE", f"/v1/jobs/{first}")
+        self.assertEqual(self.batch([item]).value, [met])
+
     def test_a_queue_takes_as_many_as_it_may_hold(self):
         answer = self.mill.call("PATCH", "/v1/queues/narrow", {"max_queued": 5})
         self.assertEqual(answer.status, 200)

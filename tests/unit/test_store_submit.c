@@ -265,6 +265,9 @@ static void a_key_that_met_a_unique_job_is_answered_with_it_for_its_window(void 
         assert_int_equal(op.ret_is_existing, id == 2 || id == 3);
         assert_int_equal(op.ret_is_repeat, id == 3);
         assert_int_equal(op.ret_existing_id, id == 2 || id == 3 ? 1 : 0);
+        assert_int_equal(op.ret_existing_state, id == 2   ? JOB_QUEUED
+                                                : id == 3 ? JOB_CANCELLED
+                                                          : JOB_NONE);
         if (id == 2)
             assert_int_equal(fixture_run(f, &cancel.op, STORE_CANCEL), 0);
         if (id == 3)

@@ -40,8 +40,8 @@ GATHER_S = 0.2  # how long lines are held back to go together
 
 @dataclass(frozen=True)
 class BatchAnswer:
-    """What has become of one item: a job (`id`, `state`), or none (`error`, an ApiError that was not
-    raised).
+    """What has become of one item: a job (`id`, `state`; that is None if the job was there already and
+    is not kept any more), or none (`error`, an ApiError that was not raised).
 
     index            which item: 0 is the first
     is_existing      with `unique`: the job was there already

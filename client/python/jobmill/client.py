@@ -325,7 +325,7 @@ class Client:
 
     def _job(self, answer: Answer) -> Job:
         raw = answer.object()
-        if not all(isinstance(raw.get(name), str) for name in ("id", "state")):
+        if not all(isinstance(raw.get(name), str) for name in ("id", "task")):
             raise BadAnswer(f"{answer.status} with something that is no job: {raw!r:.100}")
         # Under an idempotency key the body is always the same, and this is told beside it.
         replaced = answer.headers.get("Jobmill-Replaced")

@@ -200,8 +200,9 @@ class Job:
 
     @property
     def state(self) -> str:
-        """scheduled, queued, running, succeeded, failed, cancelled or expired."""
-        return str(self.raw["state"])
+        """scheduled, queued, running, succeeded, failed, cancelled or expired; "unknown" if a submit was
+        answered with a job that is not kept any more."""
+        return str(self.raw.get("state", "unknown"))
 
     @property
     def is_finished(self) -> bool:
