@@ -5,6 +5,7 @@
 #include "lib/mp.h"
 #include "lib/utf8.h"
 #include "schema/errors.h"
+#include "schema/name.h"
 
 static void put_str(msgpack_packer *pk, const char *text, size_t len)
 {
@@ -35,6 +36,16 @@ static void put_number(msgpack_packer *pk, const char *name, uint64_t value)
     msgpack_pack_uint64(pk, value);
 }
 
+/* The task's own word for its failure; what is no name is not kept. */
+static struct span task_code_of(int error, const struct wire_event *event)
+{
+    bool is_own = event->kind == WIRE_FAILED && error == JM_ETASKFAILED &&
+                  name_is_valid(event->code, JM_ERROR_CODE_BYTES) &&
+                  !span_is_str(event->code, errors_code(JM_ETASKFAILED));
+
+    return is_own ? event->code : span_of(NULL, 0);
+}
+
 /* Of a tail the end matters: what doesn't fit is cut from its front. */
 static struct span tail_of(struct span text, size_t max_bytes)
 {
@@ -56,9 +67,11 @@ void evidence_encode(struct buf *out, int error, const struct wire_event *event)
         {"maxrss_bytes", event->maxrss_bytes},
     };
     struct span tail = tail_of(event->stderr_tail, JM_STDERR_TAIL_BYTES);
+    struct span task_code = task_code_of(error, event);
     size_t fields = tail.len > 0 ? 3 : 2;
     msgpack_packer pk;
 
+    fields += task_code.len > 0;
     for (size_t i = 0; i < JM_COUNT_OF(numbers); i++)
         fields += numbers[i].value != 0;
     msgpack_packer_init(&pk, out, buf_write_msgpack);
@@ -68,6 +81,8 @@ void evidence_encode(struct buf *out, int error, const struct wire_event *event)
         put_text(&pk, "message", event->message, JM_ERROR_MESSAGE_BYTES);
     else
         put_word(&pk, "message", errors_title(error));
+    if (task_code.len > 0)
+        put_text(&pk, "task_code", task_code, JM_ERROR_CODE_BYTES);
     for (size_t i = 0; i < JM_COUNT_OF(numbers); i++)
         put_number(&pk, numbers[i].name, numbers[i].value);
     if (tail.len > 0)

@@ -40,7 +40,7 @@ static bool is_about_current(const struct verdict_job *job, enum job_event event
            attempt >= job->lost_from;
 }
 
-/* The worker's own word, if it is one of ours. */
+/* The worker's own word, if it is one of those that a task can fail with. */
 static int error_of_code(struct span code)
 {
     char word[32];
@@ -51,7 +51,7 @@ static int error_of_code(struct span code)
     memcpy(word, code.data, code.len);
     word[code.len] = '\0';
     error = errors_parse_code(word);
-    return error != 0 ? error : JM_ETASKFAILED;
+    return error <= JM_ETASKFAILED && error >= JM_ERESULTSIZE ? error : JM_ETASKFAILED;
 }
 
 static int error_of(const struct store_event *event)

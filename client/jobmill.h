@@ -447,9 +447,11 @@ JOBMILL_API int64_t jobmill_job_attempt(const struct jobmill_job *job);
 JOBMILL_API int64_t jobmill_job_max_attempts(const struct jobmill_job *job);
 JOBMILL_API int64_t jobmill_job_run_us(const struct jobmill_job *job);
 
-/* Why the job failed; NULL if it did not. */
+/* Why the job failed; NULL if it did not. task_code: the task's own word for it, NULL if the error
+ * code says it all. */
 JOBMILL_API const char *jobmill_job_error_code(const struct jobmill_job *job);
 JOBMILL_API const char *jobmill_job_error_message(const struct jobmill_job *job);
+JOBMILL_API const char *jobmill_job_task_code(const struct jobmill_job *job);
 
 /* How far a running job says it is: so much done of so much; −1: it has not said. The message may
  * be NULL. */
@@ -470,6 +472,7 @@ JOBMILL_API const char *jobmill_attempt_ended_at(const struct jobmill_attempt *a
 JOBMILL_API int64_t jobmill_attempt_run_us(const struct jobmill_attempt *attempt);
 JOBMILL_API const char *jobmill_attempt_error_code(const struct jobmill_attempt *attempt);
 JOBMILL_API const char *jobmill_attempt_error_message(const struct jobmill_attempt *attempt);
+JOBMILL_API const char *jobmill_attempt_task_code(const struct jobmill_attempt *attempt);
 
 /* NULL: it has none. */
 JOBMILL_API struct jobmill_value *jobmill_job_args(struct jobmill_job *job);

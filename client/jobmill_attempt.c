@@ -4,6 +4,7 @@
 static const struct record_member error_members[] = {
     {"code", RECORD_TEXT, offsetof(struct jobmill_attempt, error_code), NULL},
     {"message", RECORD_TEXT, offsetof(struct jobmill_attempt, error_message), NULL},
+    {"task_code", RECORD_TEXT, offsetof(struct jobmill_attempt, task_code), NULL},
     {0},
 };
 
@@ -67,4 +68,9 @@ const char *jobmill_attempt_error_code(const struct jobmill_attempt *attempt)
 const char *jobmill_attempt_error_message(const struct jobmill_attempt *attempt)
 {
     return attempt->error_message;
+}
+
+const char *jobmill_attempt_task_code(const struct jobmill_attempt *attempt)
+{
+    return attempt->task_code;
 }

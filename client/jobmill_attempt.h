@@ -18,6 +18,7 @@ struct jobmill_attempt {
     char *ended_at;
     char *error_code;
     char *error_message;
+    char *task_code;
 };
 
 /* Reads one; it is to be ended with jobmill_attempt_done in any case. JM_EANSWER, JM_ENOMEM. */

@@ -32,6 +32,7 @@ struct jobmill_job {
     char *warning;
     char *error_code;
     char *error_message;
+    char *task_code;
     char *progress_message;
     double progress_done;
     double progress_total;
@@ -54,6 +55,7 @@ struct jobmill_job {
 static const struct record_member error_members[] = {
     MEMBER("code", RECORD_TEXT, error_code),
     MEMBER("message", RECORD_TEXT, error_message),
+    MEMBER("task_code", RECORD_TEXT, task_code),
     {0},
 };
 
@@ -327,6 +329,11 @@ const char *jobmill_job_error_code(const struct jobmill_job *job)
 const char *jobmill_job_error_message(const struct jobmill_job *job)
 {
     return job->error_message;
+}
+
+const char *jobmill_job_task_code(const struct jobmill_job *job)
+{
+    return job->task_code;
 }
 
 double jobmill_job_progress_done(const struct jobmill_job *job)

@@ -70,7 +70,7 @@ struct wire_event {
     int64_t begun_at_ms; /* wall clock of the worker host */
     uint64_t run_us;     /* from begun to the end */
     struct span result;  /* one msgpack value; empty stands for nil */
-    struct span code;    /* word from errors.def, for FAILED */
+    struct span code;    /* word from errors.def or the task's own, for FAILED */
     struct span message;
     struct span stderr_tail;
     uint32_t signal;      /* that killed the process, or 0 */

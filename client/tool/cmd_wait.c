@@ -38,11 +38,13 @@ static void print_stderr_tail(struct span tail)
     buf_done(&text);
 }
 
-/* "jobmill: ID failed: message (code)" and the tail of stderr, if the job left one. */
+/* "jobmill: ID failed: message (code)", the task's own code if it has one, and the tail of stderr,
+ * if the job left one. */
 static void tell_failure(struct jobmill_job *job)
 {
     const char *message = jobmill_job_error_message(job);
-    const char *code = jobmill_job_error_code(job);
+    const char *own = jobmill_job_task_code(job);
+    const char *code = own != NULL ? own : jobmill_job_error_code(job);
     struct span tail, text;
     struct mp_cursor c;
 

@@ -292,6 +292,9 @@ class Jobs(Api):
         answer = self.get(f"/v1/jobs/{job['id']}/result")
         self.assert_problem(answer, 409, "no_result")
         self.assertIn(job["error"]["code"], answer.value["detail"])
+        job = self.mill.submit("fail", {"code": "no_such_user"}, wait=30, max_attempts=1)
+        for error in job["error"], job["attempts"][0]["error"]:
+            self.assertEqual((error["code"], error["task_code"]), ("task_failed", "no_such_user"))
 
     def test_ids_that_are_none_and_jobs_that_are_not_there_are_404(self):
         for method, path in (("GET", ""), ("GET", "/result"), ("POST", "/cancel"), ("DELETE", "")):

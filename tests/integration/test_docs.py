@@ -183,7 +183,7 @@ class Documents(unittest.TestCase):
                          set(self.schemas["JobSummary"]["properties"]))
 
     def test_members_of_an_error_are_those_that_evidence_writes(self):
-        written = set(re.findall(r'"([a-z_]+)", (?:event|errors|tail)|pk, "(\w+)"',
+        written = set(re.findall(r'"([a-z_]+)", (?:event|errors|tail|task)|pk, "(\w+)"',
                                  read("broker/evidence.c")))
         written = {a or b for a, b in written}
         self.assertEqual(written, set(self.schemas["JobError"]["properties"]))

@@ -131,11 +131,13 @@ static void a_failed_job_tells_why(void **state)
     (void)state;
     OPEN(&f, NULL,
          ANSWER(200, JOB("failed") ",\"error\":{\"code\":\"crashed\",\"message\":\"signal 11\","
-                                   "\"signal\":11},\"stopped\":true,\"new_member\":{}}"));
+                                   "\"task_code\":\"own\",\"signal\":11},\"stopped\":true,\"new_"
+                                   "member\":{}}"));
     assert_int_equal(jobmill_get(f.mill, "01", &job), 0);
     assert_int_equal(jobmill_job_state(job), JOBMILL_FAILED);
     assert_string_equal(jobmill_job_error_code(job), "crashed");
     assert_string_equal(jobmill_job_error_message(job), "signal 11");
+    assert_string_equal(jobmill_job_task_code(job), "own");
     assert_string_equal(jobmill_job_stopped(job), "true");
     jobmill_job_free(job);
     close_mill(&f);

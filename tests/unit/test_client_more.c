@@ -276,7 +276,8 @@ static void a_job_tells_the_attempts_that_have_ended(void **state)
     OPEN(&f,
          ANSWER(200, JOB("failed") ",\"attempts\":[{\"attempt\":1,\"outcome\":\"crashed\","
                                    "\"worker\":\"w\",\"begun_at\":\"B\",\"ended_at\":\"E\","
-                                   "\"run_us\":5,\"error\":{\"code\":\"c\",\"message\":\"m\"}},"
+                                   "\"run_us\":5,\"error\":{\"code\":\"c\",\"message\":\"m\","
+                                   "\"task_code\":\"own\"}},"
                                    "{\"attempt\":2,\"error\":null}]}"),
          ANSWER(200, JOB("failed") ",\"attempts\":[1]}"));
     assert_int_equal(jobmill_get(f.mill, "01", &f.job), 0);
@@ -290,11 +291,13 @@ static void a_job_tells_the_attempts_that_have_ended(void **state)
     assert_int_equal(jobmill_attempt_run_us(attempt), 5);
     assert_string_equal(jobmill_attempt_error_code(attempt), "c");
     assert_string_equal(jobmill_attempt_error_message(attempt), "m");
+    assert_string_equal(jobmill_attempt_task_code(attempt), "own");
     attempt = jobmill_job_history(f.job, 1);
     assert_int_equal(jobmill_attempt_number(attempt), 2);
     assert_int_equal(jobmill_attempt_run_us(attempt), -1);
     assert_null(jobmill_attempt_outcome(attempt));
     assert_null(jobmill_attempt_error_code(attempt));
+    assert_null(jobmill_attempt_task_code(attempt));
     assert_null(jobmill_job_history(f.job, 2));
     jobmill_job_free(f.job);
     f.job = NULL;

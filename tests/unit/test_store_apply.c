@@ -303,6 +303,34 @@ static void an_unknown_task_is_tried_again_with_its_own_code(void **state)
     assert_string_equal(error_field(&job, "code"), "unknown_task");
 }
 
+static void a_tasks_own_code_is_kept_beside_ours(void **state)
+{
+    static const struct {
+        const char *said, *code, *task_code;
+    } rows[] = {
+        {"no_such_user", "task_failed", "no_such_user"},
+        {"task_failed", "task_failed", ""},
+        {"", "task_failed", ""},
+        {"bad_result", "bad_result", ""},
+        {"overloaded", "task_failed", "overloaded"},
+        {"crashed", "task_failed", "crashed"},
+        {"no name", "task_failed", ""},
+    };
+    struct fixture *f = *state;
+    struct job_view job;
+
+    for (uint64_t i = 0; i < JM_COUNT_OF(rows); i++) {
+        struct store_event event = fixture_event_of(WIRE_FAILED, i + 1, 1);
+
+        fixture_submit(f, i + 1, "q", JOB_DISPATCHED);
+        event.event.code = span_of_str(rows[i].said);
+        assert_int_equal(fixture_apply(f, &event), STORE_APPLIED);
+        job = fixture_get(f, i + 1);
+        assert_string_equal(error_field(&job, "code"), rows[i].code);
+        assert_string_equal(error_field(&job, "task_code"), rows[i].task_code);
+    }
+}
+
 static void crashes_are_counted_apart_and_end_with_evidence(void **state)
 {
     struct fixture *f = *state;
@@ -561,6 +589,7 @@ int main(void)
         APPLY_TEST(failures_are_tried_again_later_and_later_until_the_limit),
         APPLY_TEST(a_job_waits_by_its_own_backoff),
         APPLY_TEST(an_unknown_task_is_tried_again_with_its_own_code),
+        APPLY_TEST(a_tasks_own_code_is_kept_beside_ours),
         APPLY_TEST(crashes_are_counted_apart_and_end_with_evidence),
         APPLY_TEST(host_deaths_end_a_job_only_if_it_had_begun),
         APPLY_TEST(handing_back_costs_nothing_and_keeps_the_place),

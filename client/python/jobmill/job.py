@@ -37,6 +37,7 @@ class Fault:
     """A bad end of an attempt, with its evidence as far as it is known (else None).
 
     code                    "task_failed", "crashed", "timed_out" …; new ones may come
+    task_code               the task's own, of a failure that is told as "task_failed"
     signal                  that killed the process
     stderr                  the tail of what it wrote there
     user_time, system_time  CPU time that the process had used
@@ -50,13 +51,14 @@ class Fault:
     user_time: Optional[timedelta] = None
     system_time: Optional[timedelta] = None
     maxrss_bytes: Optional[int] = None
+    task_code: Optional[str] = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Fault:
         return cls(raw["code"], raw.get("message", ""), raw.get("signal"), raw.get("exit_status"),
                    raw.get("stderr"), us_of(raw, "user_us"), us_of(raw, "system_us"),
-                   raw.get("maxrss_bytes"), raw)
+                   raw.get("maxrss_bytes"), raw.get("task_code"), raw)
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,11 @@ class Jobs(support.BrokerCase):
         again = pickle.loads(pickle.dumps(caught.exception))
         self.assertEqual((again.job, str(again)), (job, str(caught.exception)))
 
+    def test_a_failure_tells_the_tasks_own_code(self):
+        job = self.client.submit("fail", {"code": "no_such_user"}, max_attempts=1, wait=30)
+        self.assertEqual((job.error.code, job.error.task_code), ("task_failed", "no_such_user"))
+        self.assertEqual(job.attempts[-1].error.task_code, "no_such_user")
+
     def test_a_crash_tells_the_signal(self):
         # Its third crash ends a job, with pauses between; the first shows what is told.
         job = self.client.submit("crash", {"signal": "SIGABRT"}, queue="crashes")
