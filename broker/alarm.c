@@ -39,6 +39,7 @@ static void on_timer(struct timer *t)
         return;
     }
     a->is_busy = true;
+    a->was_ms = a->at_ms;
     a->at_ms = -1;
     a->on_time(a);
 }
@@ -66,9 +67,15 @@ void alarm_done(struct alarm *a, int64_t next_ms)
     arm(a);
 }
 
-void alarm_fail(struct alarm *a)
+void alarm_wait(struct alarm *a, uint64_t in_ms)
 {
     a->is_busy = false;
-    a->at_ms = clock_wall_ms(a->core->seams.clock);
-    arm_in(a, RETRY_MS);
+    if (a->at_ms < 0 || a->was_ms < a->at_ms)
+        a->at_ms = a->was_ms;
+    arm_in(a, in_ms);
+}
+
+void alarm_fail(struct alarm *a)
+{
+    alarm_wait(a, RETRY_MS);
 }

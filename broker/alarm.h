@@ -16,8 +16,9 @@ struct core;
 struct alarm {
     struct core *core;
     struct timer timer;
-    int64_t at_ms; /* wall clock; -1: nothing is to be done */
-    bool is_busy;  /* between on_time and alarm_done or alarm_fail */
+    int64_t at_ms;  /* wall clock; -1: nothing is to be done */
+    int64_t was_ms; /* that of the on_time that is being dealt with */
+    bool is_busy;   /* between on_time and alarm_done or alarm_wait */
     void (*on_time)(struct alarm *a);
 };
 
@@ -28,8 +29,10 @@ void alarm_init(struct alarm *a, struct core *core, void (*on_time)(struct alarm
 void alarm_note(struct alarm *a, int64_t at_ms);
 
 /* What on_time began is done, and the next is due at `next_ms` (-1: not known). What was noted
- * meanwhile counts too. Or it has failed, and is tried again soon. */
+ * meanwhile counts too. Or it is still to be done, and on_time comes again in a while; after a
+ * failure, soon. */
 void alarm_done(struct alarm *a, int64_t next_ms);
+void alarm_wait(struct alarm *a, uint64_t in_ms);
 void alarm_fail(struct alarm *a);
 
 #endif

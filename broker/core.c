@@ -33,6 +33,7 @@ int core_init(struct core *c, const struct core_conf *conf, const struct core_se
     queues_init(&c->queues);
     dispatch_init(&c->dispatch, c);
     hosts_init(&c->hosts, c);
+    wall_watch_init(&c->wall, seams->clock);
     schedule_init(&c->schedule, c);
     expiry_init(&c->expiry, c);
     purge_init(&c->purge, c);

@@ -39,6 +39,7 @@
 #include "broker/schedule.h"
 #include "broker/timer.h"
 #include "broker/waiters.h"
+#include "broker/wall_watch.h"
 #include "lib/clock.h"
 
 struct core_conf {
@@ -72,6 +73,7 @@ struct core {
     struct schedule schedule;
     struct expiry expiry;
     struct purge purge;
+    struct wall_watch wall;
     struct waiters waiters;
     size_t submits; /* on their way to the store */
     size_t submits_bytes;

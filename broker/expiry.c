@@ -5,8 +5,9 @@
 #include "broker/core.h"
 
 enum {
-    OUT_AGAIN_MS = 1000
-}; /* what Redis did not give back: it has begun, as will be known soon */
+    OUT_NEXT_MS = 50,    /* there are more of them to be taken back */
+    OUT_AGAIN_MS = 1000, /* what Redis did not give back: it has begun, as will be known soon */
+};
 
 static int64_t now_ms(const struct expiry *x)
 {
@@ -24,7 +25,7 @@ static void on_withdrawn(struct dispatch_recall *r)
     struct withdrawal *w = JM_CONTAINER_OF(r, struct withdrawal, recall);
 
     w->expiry->withdrawals--;
-    if (r->number == 1)
+    if (r->number == 1 || (w->expiry->withdrawals == 0 && w->expiry->after.id != 0))
         expiry_look(w->expiry);
     free(w);
 }
@@ -49,11 +50,22 @@ static void withdraw(struct expiry *x, uint64_t id)
     free(w);
 }
 
+/* Jobs that are out may stay so for long without being known to have begun, if Redis is away: the
+ * walk over them goes on where it was, so that none stands in another's way. */
+static int64_t next_look_ms(const struct expiry *x)
+{
+    int64_t in_ms = x->after.id != 0 && x->withdrawals == 0 ? OUT_NEXT_MS : OUT_AGAIN_MS;
+    int64_t next_ms = x->op.ret_next_ms;
+    bool is_any_out = x->withdrawals > 0 || x->after.id != 0 || x->op.ret_out_count > 0;
+
+    if (is_any_out && (next_ms < 0 || next_ms > now_ms(x) + in_ms))
+        return now_ms(x) + in_ms;
+    return next_ms;
+}
+
 static void on_expired(struct store_op *op)
 {
     struct expiry *x = JM_CONTAINER_OF(op, struct expiry, op.op);
-    bool may_withdraw = x->withdrawals == 0;
-    int64_t next_ms = x->op.ret_next_ms;
 
     if (op->status != 0) {
         alarm_fail(&x->alarm);
@@ -61,11 +73,11 @@ static void on_expired(struct store_op *op)
     }
     for (size_t i = 0; i < x->op.ret_count; i++)
         waiters_mark(&x->alarm.core->waiters, x->ids[i]);
-    for (size_t i = 0; may_withdraw && i < x->op.ret_out_count; i++)
+    if (x->op.max_out > 0)
+        x->after = x->op.ret_out_after;
+    for (size_t i = 0; i < x->op.ret_out_count; i++)
         withdraw(x, x->out_ids[i]);
-    if (x->op.ret_out_count > 0 && (next_ms < 0 || next_ms > now_ms(x) + OUT_AGAIN_MS))
-        next_ms = now_ms(x) + OUT_AGAIN_MS;
-    alarm_done(&x->alarm, next_ms);
+    alarm_done(&x->alarm, next_look_ms(x));
 }
 
 /* An end that nobody may be told of before it is on disk. */
@@ -73,10 +85,16 @@ static void on_time(struct alarm *a)
 {
     struct expiry *x = JM_CONTAINER_OF(a, struct expiry, alarm);
 
+    if (!wall_watch_is_settled(&a->core->wall)) {
+        alarm_wait(a, WALL_LOOK_AGAIN_MS);
+        return;
+    }
     x->op = (struct store_expire){
         .op = {.kind = STORE_EXPIRE, .on_done = on_expired, .wants_sync = true, .bytes = 4096},
         .now_ms = now_ms(x),
         .max_jobs = EXPIRY_JOBS,
+        .max_out = x->withdrawals == 0 ? EXPIRY_JOBS : 0,
+        .out_after = x->after,
         .ret_ids = x->ids,
         .ret_out_ids = x->out_ids};
     list_init(&x->op.op.link);
@@ -86,12 +104,13 @@ static void on_time(struct alarm *a)
 void expiry_init(struct expiry *x, struct core *core)
 {
     x->withdrawals = 0;
+    x->after = (struct store_expiry){.id = 0};
     alarm_init(&x->alarm, core, on_time);
 }
 
 void expiry_look(struct expiry *x)
 {
-    alarm_note(&x->alarm, now_ms(x));
+    alarm_note(&x->alarm, 0);
 }
 
 void expiry_note(struct expiry *x, int64_t expires_at_ms)

@@ -1,6 +1,7 @@
 /*
  * expiry.h: jobs that should have begun by a certain time and have not: they end as expired. What
- * is with Redis is taken back first; what has begun meanwhile goes on. Loop thread only.
+ * is with Redis is taken back first; what has begun meanwhile goes on. Behind a step of the wall
+ * clock nothing ends for a while (wall_watch.h). Loop thread only.
  */
 #ifndef BROKER_EXPIRY_H
 #define BROKER_EXPIRY_H
@@ -15,7 +16,8 @@ enum { EXPIRY_JOBS = 256 }; /* in one operation */
 struct expiry {
     struct alarm alarm;
     struct store_expire op;
-    size_t withdrawals; /* under way */
+    size_t withdrawals;        /* under way */
+    struct store_expiry after; /* how far the walk over those with Redis has come */
     uint64_t ids[EXPIRY_JOBS];
     uint64_t out_ids[EXPIRY_JOBS];
 };

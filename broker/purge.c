@@ -4,11 +4,10 @@
 
 enum {
     STEP_ROWS = 128,          /* 0.8 ms of the writer's time */
+    MOST_ROWS = 1024,         /* likewise 6 ms, while more is due than that */
     PAUSE_MS = 2,             /* between steps while there is more: commits go first */
     LEAST_WAIT_MS = 1000,     /* else */
     MOST_WAIT_MS = 10 * 1000, /* nobody tells of an end that is kept only for moments */
-    STEP_MS = 60 * 1000,      /* a larger one of the clock is mistrusted */
-    SETTLE_MS = 10 * 60 * 1000,
 };
 
 static int64_t wall_ms(const struct purge *p)
@@ -21,21 +20,15 @@ static uint64_t mono_ms(const struct purge *p)
     return clock_mono_ms(p->core->seams.clock);
 }
 
-static bool is_clock_settled(struct purge *p)
-{
-    int64_t offset_ms = wall_ms(p) - (int64_t)mono_ms(p);
-    int64_t step_ms = offset_ms - p->offset_ms;
-
-    p->offset_ms = offset_ms;
-    if (step_ms > STEP_MS || step_ms < -STEP_MS)
-        p->settle_until_ms = mono_ms(p) + SETTLE_MS;
-    return mono_ms(p) >= p->settle_until_ms;
-}
-
 /* By the monotonic clock, so that no step of the other one makes it sleep for long. */
 static void wait_ms(struct purge *p, int64_t in_ms)
 {
     timers_arm(p->core->seams.timers, &p->timer, mono_ms(p) + (uint64_t)in_ms);
+}
+
+static bool has_more(const struct purge *p)
+{
+    return p->op.ret_next_ms >= 0 && p->op.ret_next_ms <= p->op.now_ms;
 }
 
 static int64_t pause_of(const struct purge *p)
@@ -44,9 +37,18 @@ static int64_t pause_of(const struct purge *p)
 
     if (p->op.ret_next_ms < 0 || in_ms > MOST_WAIT_MS)
         return MOST_WAIT_MS;
-    if (p->op.ret_next_ms <= p->op.now_ms)
+    if (has_more(p))
         return PAUSE_MS;
     return in_ms > LEAST_WAIT_MS ? in_ms : LEAST_WAIT_MS;
+}
+
+/* Doubled while there is more to do. */
+static void choose_rows(struct purge *p)
+{
+    if (!has_more(p))
+        p->step_rows = STEP_ROWS;
+    else if (p->step_rows < MOST_ROWS)
+        p->step_rows *= 2;
 }
 
 static void on_purged(struct store_op *op)
@@ -59,6 +61,7 @@ static void on_purged(struct store_op *op)
     }
     p->stats.steps++;
     p->stats.rows += p->op.ret_rows;
+    choose_rows(p);
     wait_ms(p, pause_of(p));
 }
 
@@ -66,23 +69,22 @@ static void on_time(struct timer *t)
 {
     struct purge *p = JM_CONTAINER_OF(t, struct purge, timer);
 
-    if (!is_clock_settled(p)) {
-        wait_ms(p, MOST_WAIT_MS);
+    if (!wall_watch_is_settled(&p->core->wall)) {
+        wait_ms(p, WALL_LOOK_AGAIN_MS);
         return;
     }
     p->op =
         (struct store_purge){.op = {.kind = STORE_PURGE, .on_done = on_purged, .bytes = 64 << 10},
                              .now_ms = wall_ms(p),
-                             .max_rows = STEP_ROWS};
+                             .max_rows = p->step_rows};
     list_init(&p->op.op.link);
     runner_submit(p->core->seams.runner, &p->op.op);
 }
 
 void purge_init(struct purge *p, struct core *core)
 {
-    *p = (struct purge){.core = core};
+    *p = (struct purge){.core = core, .step_rows = STEP_ROWS};
     timer_init(&p->timer, on_time);
-    p->offset_ms = wall_ms(p) - (int64_t)mono_ms(p);
 }
 
 void purge_start(struct purge *p)

@@ -1,10 +1,9 @@
 /*
  * purge.h: lets the store remove what has been kept long enough, in small steps, one at a time.
  *
- * What is due is told by the wall clock. So that a clock that jumps ahead by a year, be it only for
- * a moment, does not take a year's worth of jobs along, a purge looks first whether the wall clock
- * still goes along with the monotonic one; after a step of more than a minute nothing is removed
- * for ten minutes. A machine that sleeps steps its clock too, and waits likewise. Loop thread only.
+ * What is due is told by the wall clock; behind a step of it nothing is removed for a while
+ * (wall_watch.h). While there is more to remove the steps become larger, so that a step waits less
+ * often for the commits before it: jobs go as fast as they come. Loop thread only.
  */
 #ifndef BROKER_PURGE_H
 #define BROKER_PURGE_H
@@ -25,8 +24,7 @@ struct purge {
     struct core *core;
     struct timer timer;
     struct store_purge op;
-    int64_t offset_ms;        /* of the wall clock to the monotonic one, at the last look */
-    uint64_t settle_until_ms; /* monotonic: the clock has stepped */
+    size_t step_rows; /* of the next one */
     struct purge_stats stats;
 };
 

@@ -251,17 +251,27 @@ struct store_due {
     int64_t ret_next_due_ms; /* of the next one, or -1 */
 };
 
+/* Where a walk over jobs by the time of their expiry has come. */
+struct store_expiry {
+    int64_t at_ms;
+    uint64_t id;
+};
+
 /* Ends up to `max_jobs` scheduled or queued jobs that should have begun by now. Dispatched ones are
- * only named, to be taken back from Redis first: what has begun meanwhile does not expire. */
+ * only named, up to `max_out` of them, to be taken back from Redis first: what has begun meanwhile
+ * does not expire. */
 struct store_expire {
     struct store_op op;
     int64_t now_ms;
     size_t max_jobs;
-    uint64_t *ret_ids; /* array of max_jobs, given by the caller */
+    size_t max_out;
+    struct store_expiry out_after; /* the last one that was named before; zeroed: none */
+    uint64_t *ret_ids;             /* array of max_jobs, given by the caller */
     size_t ret_count;
-    uint64_t *ret_out_ids; /* likewise, of the dispatched ones */
+    uint64_t *ret_out_ids; /* array of max_out, likewise, of the dispatched ones */
     size_t ret_out_count;
-    int64_t ret_next_ms; /* when the next one expires that was not named, or -1 */
+    struct store_expiry ret_out_after; /* for the next time; zeroed: no more were due */
+    int64_t ret_next_ms;               /* when the next one expires that was not named, or -1 */
 };
 
 /* Status 0, JM_ENOJOB, or JM_EFINISHED (ret_state says how it ended). */

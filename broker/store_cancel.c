@@ -88,22 +88,23 @@ static int expire_waiting(struct store *s, struct store_expire *op)
     return rc;
 }
 
-/* Up to `max` dispatched jobs that expire behind `after_ms`, up to `until_ms`. */
-static int find_out(struct store *s, int64_t after_ms, int64_t until_ms, size_t max,
-                    uint64_t *ret_ids, size_t *ret_count, int64_t *ret_expires_ms)
+/* Up to `max` dispatched jobs that expire behind `after`, up to `until_ms`. */
+static int find_out(struct store *s, struct store_expiry after, int64_t until_ms, size_t max,
+                    uint64_t *ret_ids, size_t *ret_count, struct store_expiry *ret_last)
 {
     struct store_query q = store_use(s, SQL_LIVE_EXPIRING_OUT);
     bool has_row = false;
     int rc;
 
     *ret_count = 0;
-    store_query_put_int(&q, after_ms);
+    store_query_put_int(&q, after.at_ms);
+    store_query_put_int(&q, (int64_t)after.id);
     store_query_put_int(&q, until_ms);
     store_query_put_int(&q, (int64_t)max);
     rc = store_query_next(&q, &has_row);
     while (rc == SQLITE_OK && has_row) {
-        ret_ids[(*ret_count)++] = (uint64_t)store_query_int(&q);
-        *ret_expires_ms = store_query_int(&q);
+        ret_last->id = ret_ids[(*ret_count)++] = (uint64_t)store_query_int(&q);
+        ret_last->at_ms = store_query_int(&q);
         rc = store_query_next(&q, &has_row);
     }
     return rc;
@@ -111,7 +112,8 @@ static int find_out(struct store *s, int64_t after_ms, int64_t until_ms, size_t 
 
 int store_expire(struct store *s, struct store_expire *op, int *ret_status)
 {
-    int64_t out_ms = 0;
+    const struct store_expiry now = {.at_ms = op->now_ms, .id = INT64_MAX};
+    struct store_expiry last = op->out_after;
     size_t found = 0;
     uint64_t id;
     int rc;
@@ -120,11 +122,13 @@ int store_expire(struct store *s, struct store_expire *op, int *ret_status)
     op->ret_out_count = 0;
     rc = expire_waiting(s, op);
     if (rc == SQLITE_OK)
-        rc = find_out(s, 0, op->now_ms, op->max_jobs, op->ret_out_ids, &op->ret_out_count, &out_ms);
+        rc = find_out(s, op->out_after, op->now_ms, op->max_out, op->ret_out_ids,
+                      &op->ret_out_count, &last);
+    op->ret_out_after = op->ret_out_count < op->max_out ? (struct store_expiry){.id = 0} : last;
     if (rc == SQLITE_OK)
-        rc = find_out(s, op->now_ms, INT64_MAX, 1, &id, &found, &out_ms);
-    if (found > 0 && (op->ret_next_ms < 0 || out_ms < op->ret_next_ms))
-        op->ret_next_ms = out_ms;
+        rc = find_out(s, now, INT64_MAX, 1, &id, &found, &last);
+    if (found > 0 && (op->ret_next_ms < 0 || last.at_ms < op->ret_next_ms))
+        op->ret_next_ms = last.at_ms;
     *ret_status = 0;
     return rc;
 }

@@ -74,7 +74,7 @@
                          " ORDER BY expires_at_ms, id LIMIT 1")                                   \
     X(SQL_LIVE_EXPIRING_OUT, "SELECT id, expires_at_ms FROM live INDEXED BY live_expiring_out"    \
                              " WHERE expires_at_ms > 0 AND state = 3"                             \
-                             " AND expires_at_ms > ? AND expires_at_ms <= ?"                      \
+                             " AND (expires_at_ms, id) > (?, ?) AND expires_at_ms <= ?"           \
                              " ORDER BY expires_at_ms, id LIMIT ?")                               \
     X(SQL_LIVE_MOVE, "UPDATE live SET state = ?, due_ms = ?, attempt = ?, failures = ?,"          \
                      " crashes = ?, deaths = ?, lost_from = ?, host = ?, begun_at_ms = ?"         \

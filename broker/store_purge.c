@@ -18,7 +18,7 @@
 #include "schema/id.h"
 
 enum {
-    STEP_ROWS = 256,
+    STEP_ROWS = 256,       /* looked at in one go */
     LANE_ROWS = 32,        /* beside them: lanes cost little, and must not wait for a long purge */
     STEP_BYTES = 4 << 20,  /* args and results, whose pages have to be read to be freed */
     SLACK_MS = 60 * 1000,  /* a job that ends within this needs no row in the index */
@@ -46,6 +46,7 @@ int64_t store_purge_at(const struct store *s, const struct store_live *live, enu
 struct step {
     struct store *store;
     int64_t now_ms;
+    size_t rounds; /* of STEP_ROWS rows that are looked at */
     size_t rows_left;
     size_t bytes_left;
     int64_t next_ms; /* when there is something to do; -1: not known */
@@ -120,8 +121,21 @@ static int collect(struct store_query *q, struct end_row *rows, size_t *ret_coun
     return rc;
 }
 
+/* Rows that stay cost time, too. */
+static int repeat(struct step *p, int (*look_at_some)(struct step *p, bool *ret_goes_on))
+{
+    bool goes_on = true;
+    int rc = SQLITE_OK;
+
+    for (size_t i = 0; rc == SQLITE_OK && goes_on && !is_spent(p) && i < p->rounds; i++)
+        rc = look_at_some(p, &goes_on);
+    if (goes_on)
+        note_next(p, p->now_ms);
+    return rc;
+}
+
 /* Those with a time of their own. The first that is not due says when to come again. */
-static int purge_due(struct step *p)
+static int purge_due(struct step *p, bool *ret_goes_on)
 {
     struct store_query q = store_use(p->store, SQL_ENDS_DUE);
     struct end_row rows[STEP_ROWS];
@@ -130,15 +144,15 @@ static int purge_due(struct step *p)
 
     store_query_put_int(&q, (int64_t)rows_of(p));
     rc = collect(&q, rows, &count);
+    *ret_goes_on = count > 0 && count == rows_of(p);
     for (size_t i = 0; rc == SQLITE_OK && i < count; i++) {
         if (rows[i].purge_at_ms > p->now_ms || is_spent(p)) {
+            *ret_goes_on = false;
             note_next(p, rows[i].purge_at_ms);
             return SQLITE_OK;
         }
         rc = remove_job(p, rows[i].id);
     }
-    if (count == STEP_ROWS)
-        note_next(p, p->now_ms);
     return rc;
 }
 
@@ -175,7 +189,7 @@ static int walk_over(struct step *p, const struct end_row *row, bool *ret_passes
     return SQLITE_OK;
 }
 
-static int walk(struct step *p)
+static int walk(struct step *p, bool *ret_goes_on)
 {
     struct store *s = p->store;
     struct store_query q = store_use(s, SQL_ENDS_WALK);
@@ -187,18 +201,19 @@ static int walk(struct step *p)
     store_query_put_int(&q, (int64_t)s->purged_to);
     store_query_put_int(&q, STEP_ROWS);
     rc = collect(&q, rows, &count);
+    *ret_goes_on = count == STEP_ROWS;
     for (size_t i = 0; rc == SQLITE_OK && i < count; i++) {
         if (is_spent(p)) {
             note_next(p, p->now_ms);
             return SQLITE_OK;
         }
         rc = walk_over(p, &rows[i], &passes);
-        if (rc != SQLITE_OK || !passes)
+        if (rc != SQLITE_OK || !passes) {
+            *ret_goes_on = false;
             return rc;
+        }
         s->purged_to = rows[i].id;
     }
-    if (count == STEP_ROWS)
-        note_next(p, p->now_ms);
     return rc;
 }
 
@@ -294,13 +309,14 @@ int store_purge(struct store *s, struct store_purge *op, int *ret_status)
 {
     struct step p = {.store = s,
                      .now_ms = op->now_ms,
+                     .rounds = 1 + op->max_rows / STEP_ROWS,
                      .rows_left = op->max_rows,
                      .bytes_left = STEP_BYTES,
                      .next_ms = -1};
-    int rc = purge_due(&p);
+    int rc = repeat(&p, purge_due);
 
     if (rc == SQLITE_OK)
-        rc = walk(&p);
+        rc = repeat(&p, walk);
     if (rc == SQLITE_OK)
         rc = purge_keys(&p);
     if (rc == SQLITE_OK)

@@ -4,6 +4,7 @@
  */
 #include "tests/sim/story.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "schema/errors.h"
@@ -264,6 +265,51 @@ static void what_expired_while_the_broker_was_away_expires_at_its_start(void **s
     assert_int_equal(state_of(s, out), JOB_EXPIRED);
 }
 
+/* More of them than are looked at in one go are with workers that have not said so yet. */
+static void jobs_that_cannot_be_taken_back_keep_no_other_from_expiring(void **state)
+{
+    enum { QUEUES = 1 + EXPIRY_JOBS / WINDOW_UNSERVED_JOBS };
+    struct sim *s = *state;
+    char name[8];
+    uint64_t id;
+
+    sim_run_ms(s, 3000); /* until the link is up */
+    for (unsigned i = 0; i < QUEUES * WINDOW_UNSERVED_JOBS; i++) {
+        snprintf(name, sizeof(name), "q%u", i % QUEUES);
+        (void)story_submit(s, (struct story_job){.queue = name, .expires_in_ms = 1000});
+        sim_run_ms(s, 1);
+    }
+    sim_run_ms(s, 200);
+    for (unsigned i = 0; i < QUEUES * WINDOW_UNSERVED_JOBS; i++) {
+        snprintf(name, sizeof(name), "q%u", i % QUEUES);
+        assert_int_not_equal(story_claim(s, name).id, 0);
+    }
+    id = story_submit(s, (struct story_job){.queue = "live", .expires_in_ms = 1200});
+    sim_run_ms(s, 200);
+    assert_int_equal(waits_in_redis(s), 1);
+    sim_run_ms(s, 1800);
+    assert_int_equal(state_of(s, id), JOB_EXPIRED);
+}
+
+static void a_clock_that_jumps_ahead_for_a_while_ends_no_job(void **state)
+{
+    const int64_t year_ms = INT64_C(365) * 24 * 3600 * 1000;
+    struct sim *s = *state;
+    uint64_t id =
+        story_submit(s, (struct story_job){.delay_ms = 3600000, .expires_in_ms = 3600000 + 300000});
+
+    sim_run_ms(s, 1000);
+    s->wall_ms += year_ms;
+    expiry_look(&s->core->expiry);
+    sim_run_ms(s, 300000);
+    assert_true(state_of(s, id) == JOB_QUEUED); /* it is due, and not sent */
+    s->wall_ms -= year_ms;
+    sim_run_ms(s, 3600000 - 302000);
+    assert_true(state_of(s, id) != JOB_EXPIRED);
+    sim_run_ms(s, 303000);
+    assert_int_equal(state_of(s, id), JOB_EXPIRED);
+}
+
 /* ---- what is kept ---- */
 
 /* The world's broker keeps an end for 20 s. */
@@ -304,6 +350,31 @@ static void a_clock_that_jumps_ahead_for_a_while_takes_nothing_along(void **stat
     assert_int_equal(state_of(s, id), JOB_NONE);
 }
 
+/* A step that waits for the commits before it has to bring more than they do. */
+static void a_purge_that_has_much_to_do_takes_larger_steps(void **state)
+{
+    enum { JOBS = 2000 };
+    struct sim *s = *state;
+    struct purge_stats *stats = &s->core->purge.stats;
+    uint64_t steps, ended = 0;
+
+    story_beat_for(s, 5, "live", 0);
+    for (size_t i = 0; i < JOBS; i++)
+        (void)story_submit(s, (struct story_job){.queue = "live"});
+    for (size_t i = 0; ended < JOBS && i < 1000; i++) {
+        sim_run_ms(s, 10);
+        ended += story_end_all(s, "live");
+    }
+    assert_int_equal(ended, JOBS);
+    sim_run_ms(s, 18000); /* kept for 20 s */
+    assert_int_equal(stats->rows, 0);
+    steps = stats->steps;
+    sim_run_ms(s, 15000);
+    assert_int_equal(stats->rows, JOBS);
+    assert_in_range(stats->steps - steps, 5, 12);
+    assert_int_equal(s->core->purge.step_rows, 128); /* small again */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,7 +387,10 @@ int main(void)
         STORY(a_job_that_waits_in_redis_is_taken_back_and_expires),
         STORY(a_job_that_has_begun_in_time_does_not_expire),
         STORY(what_expired_while_the_broker_was_away_expires_at_its_start),
+        STORY(jobs_that_cannot_be_taken_back_keep_no_other_from_expiring),
+        STORY(a_clock_that_jumps_ahead_for_a_while_ends_no_job),
         STORY(an_end_goes_when_its_time_is_over),
+        STORY(a_purge_that_has_much_to_do_takes_larger_steps),
         STORY(a_clock_that_jumps_ahead_for_a_while_takes_nothing_along),
     };
 

@@ -92,7 +92,7 @@ static int expire(struct fixture *f)
 {
     uint64_t ids[4], out[4];
     struct store_expire op = {
-        .now_ms = f->now_ms + 1, .max_jobs = 4, .ret_ids = ids, .ret_out_ids = out};
+        .now_ms = f->now_ms + 1, .max_jobs = 4, .max_out = 4, .ret_ids = ids, .ret_out_ids = out};
 
     return fixture_run(f, &op.op, STORE_EXPIRE);
 }

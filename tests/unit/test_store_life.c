@@ -83,8 +83,11 @@ static void every_end_can_be_tried_again_and_goes_into_the_history(void **state)
 {
     struct fixture *f = *state;
     uint64_t expired[1], out[1];
-    struct store_expire expire = {
-        .now_ms = f->now_ms + 1, .max_jobs = 1, .ret_ids = expired, .ret_out_ids = out};
+    struct store_expire expire = {.now_ms = f->now_ms + 1,
+                                  .max_jobs = 1,
+                                  .max_out = 1,
+                                  .ret_ids = expired,
+                                  .ret_out_ids = out};
     struct store_retry op;
 
     fixture_submit(f, 1, "q", JOB_DISPATCHED);
@@ -373,8 +376,11 @@ static void a_job_that_is_out_or_over_is_not_changed(void **state)
 static struct store_expire expire(struct fixture *f, size_t max_jobs)
 {
     static uint64_t ids[16], out[16];
-    struct store_expire op = {
-        .now_ms = f->now_ms, .max_jobs = max_jobs, .ret_ids = ids, .ret_out_ids = out};
+    struct store_expire op = {.now_ms = f->now_ms,
+                              .max_jobs = max_jobs,
+                              .max_out = max_jobs,
+                              .ret_ids = ids,
+                              .ret_out_ids = out};
 
     assert_int_equal(fixture_run(f, &op.op, STORE_EXPIRE), 0);
     return op;
@@ -440,6 +446,29 @@ static void what_is_out_is_only_named_and_what_runs_is_left_alone(void **state)
     assert_int_equal(op.ret_ids[0], 1);
     assert_int_equal(fixture_get(f, 2).state, JOB_RUNNING);
     fixture_check_counts(f);
+}
+
+/* Whatever becomes of the first ones, the others are named in their turn. */
+static void a_walk_over_what_is_out_goes_on_where_it_was(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t out[2];
+    struct store_expire op = {.now_ms = f->now_ms + 10, .max_out = 2, .ret_out_ids = out};
+    static const struct {
+        size_t count;
+        uint64_t first;
+    } rows[] = {{2, 1}, {2, 3}, {1, 5}, {2, 1}};
+
+    for (uint64_t id = 1; id <= 5; id++)
+        submit_with(f, id, JOB_DISPATCHED,
+                    &(struct job_options){.expires_at_ms = f->now_ms + 4 + (int64_t)id / 3});
+    for (size_t i = 0; i < JM_COUNT_OF(rows); i++) {
+        assert_int_equal(fixture_run(f, &op.op, STORE_EXPIRE), 0);
+        assert_int_equal(op.ret_out_count, rows[i].count);
+        assert_int_equal(out[0], rows[i].first);
+        assert_int_equal(op.ret_out_after.id, rows[i].count == 2 ? out[1] : 0);
+        op.out_after = op.ret_out_after;
+    }
 }
 
 static void what_has_expired_is_not_taken(void **state)
@@ -550,6 +579,7 @@ int main(void)
         LIFE_TEST(a_job_that_is_out_or_over_is_not_changed),
         LIFE_TEST(what_has_not_begun_by_its_time_expires),
         LIFE_TEST(what_is_out_is_only_named_and_what_runs_is_left_alone),
+        LIFE_TEST(a_walk_over_what_is_out_goes_on_where_it_was),
         LIFE_TEST(what_has_expired_is_not_taken),
         LIFE_TEST(an_event_tells_when_what_waits_again_expires),
         LIFE_TEST(many_are_changed_at_once_and_what_does_not_fit_is_passed_over),

@@ -433,6 +433,7 @@ static void step_expire(struct model *m)
     uint64_t ids[MODEL_JOBS], out[MODEL_JOBS];
     struct store_expire op = {.now_ms = m->f->now_ms += (int64_t)draw(m, 3000),
                               .max_jobs = MODEL_JOBS,
+                              .max_out = MODEL_JOBS,
                               .ret_ids = ids,
                               .ret_out_ids = out};
     size_t ended = 0, is_out_count = 0;
