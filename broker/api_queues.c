@@ -83,13 +83,21 @@ void api_queues_get(struct call *call)
 
 /* ---- PATCH, pause, resume ---- */
 
+static void refuse(struct call *call, int status)
+{
+    if (status == call->fault.error)
+        call_refuse(call);
+    else
+        call_refuse_error(call, status, "nothing was changed");
+}
+
 static void on_set(struct core_set_conf *x, int status)
 {
     struct call *call = JM_CONTAINER_OF(x, struct call, op.set_conf);
 
     call->state = CALL_RUNNING;
     if (status != 0) {
-        call_refuse_error(call, status, "nothing was changed");
+        refuse(call, status);
         return;
     }
     buf_clear(&call->value);
@@ -97,41 +105,58 @@ static void on_set(struct core_set_conf *x, int status)
     call_hold(call, answer_value);
 }
 
-static void set(struct call *call, const struct queue_conf *conf)
+static void set(struct call *call, int (*change)(struct core_set_conf *x))
 {
     int rc;
 
-    call->op.set_conf = (struct core_set_conf){.queue_conf = *conf, .on_done = on_set};
+    call->op.set_conf = (struct core_set_conf){.change = change, .on_done = on_set};
     call->state = CALL_STORING;
     rc = core_set_queue_conf(call_core(call), &call->op.set_conf, call->name);
-    if (rc != 0)
+    if (rc == 0)
+        return;
+    call->state = CALL_RUNNING;
+    if (rc == JM_EOVERLOAD)
         call_refuse_error(call, rc, "no more queues can be made (at most %d)", JM_QUEUES);
+    else
+        refuse(call, rc);
 }
 
+static int patch(struct core_set_conf *x)
+{
+    struct call *call = JM_CONTAINER_OF(x, struct call, op.set_conf);
+
+    return conf_fields_read_queue(call->body, &x->queue_conf, &call->fault);
+}
+
+/* What is bad about it is bad whatever is set, and no queue is made for it. */
 void api_queues_patch(struct call *call)
 {
-    struct queue_conf conf = confs_queue(call_core(call), call->name);
+    struct queue_conf conf = {.is_paused = false};
 
     if (conf_fields_read_queue(call->body, &conf, &call->fault) == 0)
-        set(call, &conf);
+        set(call, patch);
     else
         call_refuse(call);
 }
 
-static void set_paused(struct call *call, bool is_paused)
+static int set_paused(struct core_set_conf *x)
 {
-    struct queue_conf conf = confs_queue(call_core(call), call->name);
+    x->queue_conf.is_paused = true;
+    return 0;
+}
 
-    conf.is_paused = is_paused;
-    set(call, &conf);
+static int clear_paused(struct core_set_conf *x)
+{
+    x->queue_conf.is_paused = false;
+    return 0;
 }
 
 void api_queues_pause(struct call *call)
 {
-    set_paused(call, true);
+    set(call, set_paused);
 }
 
 void api_queues_resume(struct call *call)
 {
-    set_paused(call, false);
+    set(call, clear_paused);
 }

@@ -24,7 +24,7 @@ static void render_task(struct buf *out, const struct task *t, const struct task
     render_close_map(&m);
 }
 
-/* What is in force; what was asked last may not be on disk yet. */
+/* What is in force. */
 static struct task_conf conf_of(struct call *call, struct span name)
 {
     const struct task_policy *p = lanes_policy(&call_core(call)->dispatch.lanes, name);
@@ -83,6 +83,10 @@ static void on_set(struct core_set_conf *x, int status)
     const struct task *t = find_task(call);
 
     call->state = CALL_RUNNING;
+    if (status != 0 && status == call->fault.error) {
+        call_refuse(call);
+        return;
+    }
     if (status != 0 || t == NULL) {
         call_refuse_error(call, status != 0 ? status : JM_ENOTASK, "nothing was changed");
         return;
@@ -92,20 +96,33 @@ static void on_set(struct core_set_conf *x, int status)
     call_answer(call, 200);
 }
 
-static void set(struct call *call, const struct task_conf *conf)
+static int patch(struct core_set_conf *x)
+{
+    struct call *call = JM_CONTAINER_OF(x, struct call, op.set_conf);
+
+    return conf_fields_read_task(call->body, &x->task_conf, &call->fault);
+}
+
+static void set(struct call *call)
 {
     int rc;
 
-    call->op.set_conf = (struct core_set_conf){.task_conf = *conf, .on_done = on_set};
+    call->op.set_conf = (struct core_set_conf){.change = patch, .on_done = on_set};
     call->state = CALL_STORING;
     rc = core_set_task_conf(call_core(call), &call->op.set_conf, call->name);
-    if (rc != 0)
+    if (rc == 0)
+        return;
+    call->state = CALL_RUNNING;
+    if (rc == JM_EOVERLOAD)
         call_refuse_error(call, rc, "nothing can be set for more tasks");
+    else
+        call_refuse(call);
 }
 
+/* What is bad about it is bad whatever is set. */
 void api_tasks_patch(struct call *call)
 {
-    struct task_conf conf = confs_task(call_core(call), call->name);
+    struct task_conf conf = {.concurrency = 0};
 
     if (!refresh(call))
         return;
@@ -113,7 +130,7 @@ void api_tasks_patch(struct call *call)
         call_refuse_error(call, JM_ENOTASK, "no worker serves or has served a task %.*s",
                           (int)call->name.len, (const char *)call->name.data);
     else if (conf_fields_read_task(call->body, &conf, &call->fault) == 0)
-        set(call, &conf);
+        set(call);
     else
         call_refuse(call);
 }

@@ -6,6 +6,60 @@
 
 /* ---- setting ---- */
 
+static void submit(struct core_set_conf *x);
+
+/* What it is about: the settings in force, and all that wait to change them, in order. */
+static struct list *line_of(const struct core_set_conf *x)
+{
+    return x->queue != NULL ? &x->queue->setting : &x->policy->setting;
+}
+
+static int merge(struct core_set_conf *x)
+{
+    if (x->change == NULL)
+        return 0;
+    if (x->queue != NULL)
+        x->queue_conf = x->queue->conf;
+    else
+        x->task_conf = x->policy->conf;
+    return x->change(x);
+}
+
+/* It is the first in its line: what was asked before it holds, or was refused. */
+static int begin(struct core_set_conf *x)
+{
+    int status = merge(x);
+
+    if (status != 0)
+        return status;
+    buf_init(&x->record, CONF_BYTES);
+    if (x->queue != NULL)
+        conf_encode_queue(&x->record, &x->queue_conf);
+    else
+        conf_encode_task(&x->record, &x->task_conf);
+    if (buf_has_failed(&x->record)) {
+        buf_done(&x->record);
+        return JM_EOVERLOAD;
+    }
+    x->is_begun = true;
+    submit(x);
+    return 0;
+}
+
+/* One that is refused may be followed, from its on_done, by one that begins at once. */
+static void begin_next(struct list *line)
+{
+    while (!list_is_empty(line)) {
+        struct core_set_conf *x = LIST_ENTRY(line->next, struct core_set_conf, in_line);
+        int status = x->is_begun ? 0 : begin(x);
+
+        if (status == 0)
+            return;
+        list_remove(&x->in_line);
+        x->on_done(x, status);
+    }
+}
+
 static void on_set(struct store_op *op)
 {
     struct core_set_conf *x = JM_CONTAINER_OF(op, struct core_set_conf, op.op);
@@ -16,75 +70,51 @@ static void on_set(struct store_op *op)
         dispatch_set_queue(d, x->queue, &x->queue_conf);
     else if (op->status == 0)
         dispatch_set_task(d, x->policy, &x->task_conf);
-    if (x->queue != NULL && --x->queue->asking == 0)
-        x->queue->asked = x->queue->conf;
-    else if (x->policy != NULL && --x->policy->asking == 0)
-        x->policy->asked = x->policy->conf;
+    list_remove(&x->in_line);
+    begin_next(line_of(x));
     x->on_done(x, op->status);
 }
 
-static int submit(struct core *c, struct core_set_conf *x)
+static void submit(struct core_set_conf *x)
 {
-    x->core = c;
+    x->op.is_task = x->queue == NULL;
+    x->op.name = x->queue != NULL ? x->queue->name : span_of(x->policy->name, x->policy->name_len);
     x->op.record = buf_span(&x->record);
     x->op.op = (struct store_op){
         .kind = STORE_SET_CONF, .on_done = on_set, .wants_sync = true, .bytes = 1024};
     list_init(&x->op.op.link);
-    runner_submit(c->seams.runner, &x->op.op);
-    return 0;
+    runner_submit(x->core->seams.runner, &x->op.op);
+}
+
+static int enter(struct core *c, struct core_set_conf *x)
+{
+    struct list *line = line_of(x);
+    int status;
+
+    x->core = c;
+    x->is_begun = false;
+    list_init(&x->in_line);
+    status = list_is_empty(line) ? begin(x) : 0;
+    if (status == 0)
+        list_push_back(line, &x->in_line);
+    return status;
 }
 
 int core_set_queue_conf(struct core *c, struct core_set_conf *x, struct span name)
 {
     x->queue = core_need_queue(c, name);
     x->policy = NULL;
-    buf_init(&x->record, CONF_BYTES);
-    if (x->queue != NULL)
-        conf_encode_queue(&x->record, &x->queue_conf);
-    if (x->queue == NULL || buf_has_failed(&x->record)) {
-        buf_done(&x->record);
-        return JM_EOVERLOAD;
-    }
-    x->queue->asked = x->queue_conf;
-    x->queue->asking++;
-    x->op.is_task = false;
-    x->op.name = x->queue->name;
-    return submit(c, x);
+    return x->queue != NULL ? enter(c, x) : JM_EOVERLOAD;
 }
 
 int core_set_task_conf(struct core *c, struct core_set_conf *x, struct span name)
 {
     x->queue = NULL;
     x->policy = dispatch_need_task(&c->dispatch, name);
-    buf_init(&x->record, CONF_BYTES);
-    if (x->policy != NULL)
-        conf_encode_task(&x->record, &x->task_conf);
-    if (x->policy == NULL || buf_has_failed(&x->record)) {
-        buf_done(&x->record);
-        return JM_EOVERLOAD;
-    }
-    x->policy->asked = x->task_conf;
-    x->policy->asking++;
-    x->op.is_task = true;
-    x->op.name = span_of(x->policy->name, x->policy->name_len);
-    return submit(c, x);
+    return x->policy != NULL ? enter(c, x) : JM_EOVERLOAD;
 }
 
 /* ---- asking ---- */
-
-struct queue_conf confs_queue(const struct core *c, struct span name)
-{
-    const struct queue *q = queues_find(&c->queues, name);
-
-    return q != NULL ? q->asked : (struct queue_conf){.is_paused = false};
-}
-
-struct task_conf confs_task(const struct core *c, struct span name)
-{
-    const struct task_policy *p = lanes_policy(&c->dispatch.lanes, name);
-
-    return p != NULL ? p->asked : (struct task_conf){.concurrency = 0};
-}
 
 /* Fills in what is not set yet. */
 static void fill(struct conf_defaults *to, const struct conf_defaults *from)
@@ -124,24 +154,26 @@ struct conf_defaults core_defaults(const struct core *c, struct span queue, stru
 static int restore_queue(struct core *c, struct span name, struct span record)
 {
     struct queue *q = core_need_queue(c, name);
+    struct queue_conf conf;
 
     if (q == NULL)
         return JM_ENOMEM;
-    if (!conf_decode_queue(record, &q->asked))
+    if (!conf_decode_queue(record, &conf))
         return JM_ECORRUPT;
-    dispatch_set_queue(&c->dispatch, q, &q->asked);
+    dispatch_set_queue(&c->dispatch, q, &conf);
     return 0;
 }
 
 static int restore_task(struct core *c, struct span name, struct span record)
 {
     struct task_policy *p = dispatch_need_task(&c->dispatch, name);
+    struct task_conf conf;
 
     if (p == NULL)
         return JM_ENOMEM;
-    if (!conf_decode_task(record, &p->asked))
+    if (!conf_decode_task(record, &conf))
         return JM_ECORRUPT;
-    dispatch_set_task(&c->dispatch, p, &p->asked);
+    dispatch_set_task(&c->dispatch, p, &conf);
     return 0;
 }
 

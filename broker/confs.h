@@ -13,27 +13,28 @@ struct core;
 struct queue;
 struct task_policy;
 
-/* Set `queue_conf` (or `task_conf`) and on_done. What was asked last, for whoever changes a part of
- * it, is confs_queue's (confs_task's): several changes may be on their way at once. */
+/* Set `change` and on_done; or, without a `change`, what is to be set as a whole. Changes of one
+ * queue (one task) are made one after another, so that none builds on what was refused. */
 struct core_set_conf {
     struct store_set_conf op;
     struct core *core;
     struct queue *queue;
     struct task_policy *policy;
+    struct list in_line; /* queue.setting, task_policy.setting */
+    bool is_begun;       /* it is with the store */
     struct queue_conf queue_conf;
     struct task_conf task_conf;
     struct buf record;
-    void (*on_done)(struct core_set_conf *x, int status); /* 0, JM_EFULL, JM_ESTORE */
+    /* Changes queue_conf (task_conf), which says what is in force by then. Returns 0, or JM_E… with
+     * which the whole is refused. */
+    int (*change)(struct core_set_conf *x);
+    void (*on_done)(struct core_set_conf *x, int status); /* 0, JM_EFULL, JM_ESTORE, or change's */
 };
 
-/* The queue (the task) is made if it is not there. Returns 0 or JM_EOVERLOAD (too many of them, or
- * no memory), and then on_done is not called. */
+/* The queue (the task) is made if it is not there. Returns 0; or JM_EOVERLOAD (too many of them, or
+ * no memory) or what `change` did, and then on_done is not called. */
 int core_set_queue_conf(struct core *c, struct core_set_conf *x, struct span name) JM_MUST_CHECK;
 int core_set_task_conf(struct core *c, struct core_set_conf *x, struct span name) JM_MUST_CHECK;
-
-/* What was set last, be it on disk already or not; zeroed if nothing was. */
-struct queue_conf confs_queue(const struct core *c, struct span name);
-struct task_conf confs_task(const struct core *c, struct span name);
 
 /* What a job of that queue and task gets where it says nothing itself: every member is set. */
 struct conf_defaults core_defaults(const struct core *c, struct span queue, struct span task);

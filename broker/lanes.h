@@ -48,10 +48,9 @@ struct task_policy {
     struct hash_node by_name;
     struct list in_all;
     struct task_conf conf;
-    struct task_conf asked; /* likewise, with what is on its way to the store */
-    uint32_t asking;        /* of these */
-    uint32_t out;           /* jobs that hold a place, or are being taken */
-    struct list rests;      /* task_rest.in_policy */
+    struct list setting; /* core_set_conf.in_line */
+    uint32_t out;        /* jobs that hold a place, or are being taken */
+    struct list rests;   /* task_rest.in_policy */
     size_t name_len;
     char name[];
 };

@@ -38,6 +38,7 @@ struct task_policy *lanes_need_policy(struct lanes *ls, struct span task)
     }
     p->name_len = task.len;
     memcpy(p->name, task.data, task.len);
+    list_init(&p->setting);
     list_init(&p->rests);
     list_push_back(&ls->all_policies, &p->in_all);
     LIST_EACH(node, &ls->all)

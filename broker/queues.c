@@ -53,6 +53,7 @@ static struct queue *queue_new(struct span name)
     keys_queue(q->key, copy, name.len);
     window_init(&q->window);
     q->favours = LANES_FAVOURS;
+    list_init(&q->setting);
     list_init(&q->jobs);
     list_init(&q->turns);
     list_init(&q->outbox);

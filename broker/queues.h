@@ -29,8 +29,7 @@ struct queue {
 
     struct store_counts counts; /* as of the last commit */
     struct queue_conf conf;     /* what people have set */
-    struct queue_conf asked;    /* likewise, with what is on its way to the store */
-    uint32_t asking;            /* of these */
+    struct list setting;        /* core_set_conf.in_line: who changes that, in order */
 
     /* lanes.c's: what waits */
     struct list turns;                      /* turn.in_queue: all of them */

@@ -305,7 +305,8 @@ static void resume_all(struct sim *s, void *arg)
     (void)arg;
     if (s->core != NULL && is_paused(s))
         for (size_t i = 0; i < SIM_QUEUES; i++) {
-            struct queue_conf conf = confs_queue(s->core, span_of_str(sim_queues[i]));
+            const struct queue *q = queues_find(&s->core->queues, span_of_str(sim_queues[i]));
+            struct queue_conf conf = q != NULL ? q->conf : (struct queue_conf){.is_paused = false};
 
             conf.is_paused = false;
             set_queue(s, sim_queues[i], &conf);

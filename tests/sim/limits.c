@@ -732,19 +732,72 @@ static void the_length_limit_counts_what_is_on_its_way(void **state)
 
 /* ---- settings ---- */
 
-static void what_was_asked_last_stands_until_it_holds(void **state)
+struct setting {
+    struct core_set_conf set;
+    struct sim *sim;
+    int status;
+};
+
+static void on_set(struct core_set_conf *x, int status)
 {
+    struct setting *set = JM_CONTAINER_OF(x, struct setting, set);
+
+    set->status = status;
+    set->sim->runner.is_full = false; /* for the next one */
+}
+
+static int limit_concurrency(struct core_set_conf *x)
+{
+    x->queue_conf.concurrency += 2;
+    x->task_conf.concurrency += 2;
+    return 0;
+}
+
+static int limit_length(struct core_set_conf *x)
+{
+    x->queue_conf.max_queued = 9;
+    return 0;
+}
+
+static int refuse(struct core_set_conf *x)
+{
+    (void)x;
+    return JM_EFIELD;
+}
+
+/* Nothing builds on what was refused, and nobody is told that what holds does not. */
+static void settings_are_changed_one_after_another(void **state)
+{
+    static int (*const changes[])(struct core_set_conf * x) = {
+        limit_concurrency, limit_length, refuse, limit_concurrency, limit_concurrency};
+    static const int statuses[] = {JM_EFULL, 0, JM_EFIELD, 0, 0};
     struct sim *s = *state;
-    struct span name = span_of_str(LIVE);
+    struct setting settings[JM_COUNT_OF(changes)];
 
     serve(s);
-    story_ask_queue(s, LIVE, (struct queue_conf){.concurrency = 1});
-    story_ask_queue(s, LIVE, (struct queue_conf){.concurrency = 1, .max_queued = 9});
-    assert_int_equal(confs_queue(s->core, name).max_queued, 9);
-    assert_int_equal(story_queue_of(s, LIVE)->conf.concurrency, 0);
-    sim_run_ms(s, 100);
-    assert_int_equal(confs_queue(s->core, name).max_queued, 9);
+    for (int is_task = 0; is_task < 2; is_task++) {
+        s->runner.is_full = true;
+        for (size_t i = 0; i < JM_COUNT_OF(changes); i++) {
+            settings[i] = (struct setting){.sim = s, .status = 1};
+            settings[i].set.change = changes[i];
+            settings[i].set.on_done = on_set;
+            assert_int_equal(
+                is_task ? core_set_task_conf(s->core, &settings[i].set, span_of_str("t"))
+                        : core_set_queue_conf(s->core, &settings[i].set, span_of_str(LIVE)),
+                0);
+        }
+        sim_run_ms(s, 100);
+        for (size_t i = 0; i < JM_COUNT_OF(changes); i++)
+            assert_int_equal(settings[i].status, statuses[i]);
+        assert_int_equal(is_task ? settings[3].set.task_conf.concurrency
+                                 : settings[3].set.queue_conf.concurrency,
+                         2);
+    }
+    sim_broker_crash(s);
+    sim_broker_start(s);
+    assert_int_equal(story_queue_of(s, LIVE)->conf.concurrency, 4);
     assert_int_equal(story_queue_of(s, LIVE)->conf.max_queued, 9);
+    assert_int_equal(lanes_policy(&s->core->dispatch.lanes, span_of_str("t"))->conf.concurrency, 4);
 }
 
 int main(void)
@@ -780,7 +833,7 @@ int main(void)
         STORY(what_comes_back_without_having_begun_brings_its_token_back),
         STORY(what_a_limit_keeps_back_does_not_widen_the_window),
         STORY(the_length_limit_counts_what_is_on_its_way),
-        STORY(what_was_asked_last_stands_until_it_holds),
+        STORY(settings_are_changed_one_after_another),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

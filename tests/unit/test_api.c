@@ -541,6 +541,14 @@ static void only_so_many_changes_of_many_are_under_way_at_a_time(void **state)
     assert_int_equal(w->api.bulks, 0);
 }
 
+static void run_op(struct world *w, int status)
+{
+    struct store_op *op = LIST_ENTRY(list_pop_front(&w->ops), struct store_op, link);
+
+    op->status = status;
+    op->on_done(op);
+}
+
 static void what_is_set_is_in_force_when_it_is_answered(void **state)
 {
     struct world *w = *state;
@@ -561,6 +569,23 @@ static void what_is_set_is_in_force_when_it_is_answered(void **state)
     check(&s, 507, "nothing was changed");
     ask(w, &s, HTTP_GET, "/v1/queues/q", NULL, NULL);
     check(&s, 200, "\"paused\":false");
+}
+
+/* The disk is full for the first and has room for the second, which so does not hold what the first
+ * asked for. */
+static void a_setting_that_was_refused_is_no_part_of_the_next(void **state)
+{
+    struct world *w = *state;
+    struct shot a, b;
+
+    ask(w, &a, HTTP_POST, "/v1/queues/q/pause", NULL, NULL);
+    ask(w, &b, HTTP_PATCH, "/v1/queues/q", "Content-Type: application/json", "{\"max_queued\":7}");
+    check_open(&a);
+    run_op(w, JM_EFULL);
+    check(&a, 507, "nothing was changed");
+    check_open(&b);
+    run_op(w, 0);
+    check(&b, 200, "\"paused\":false,\"max_queued\":7");
 }
 
 int main(void)
@@ -595,6 +620,7 @@ int main(void)
         TEST(a_change_of_many_comes_to_its_end_when_the_client_goes_or_the_broker_stops),
         TEST(only_so_many_changes_of_many_are_under_way_at_a_time),
         TEST(what_is_set_is_in_force_when_it_is_answered),
+        TEST(a_setting_that_was_refused_is_no_part_of_the_next),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
