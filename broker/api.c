@@ -77,6 +77,14 @@ static void on_head(void *owner, struct http_exchange *x, struct http_ruling *ru
 
 /* ---- request ---- */
 
+/* What a path gives beside JSON and msgpack. */
+static const char *further_forms(unsigned offers)
+{
+    if (offers & 1u << BODY_OCTETS)
+        return ", or application/octet-stream";
+    return offers & 1u << BODY_LINES ? ", or application/x-ndjson" : "";
+}
+
 static int choose_form(struct call *call)
 {
     struct body_wish wish = {.ranges = 0};
@@ -89,8 +97,7 @@ static int choose_form(struct call *call)
         return 0;
     return fault_set(f, JM_EACCEPT, span_of_str("Accept"), 0,
                      "this path gives application/json and application/msgpack%s",
-                     call->route->offers & 1u << BODY_OCTETS ? ", or application/octet-stream"
-                                                             : "");
+                     further_forms(call->route->offers));
 }
 
 static uint64_t preferred_wait_ms(const struct http_exchange *x)
@@ -262,6 +269,8 @@ static void on_probe_idle(void *owner)
 int api_init(struct api *a, const struct api_conf *conf)
 {
     *a = (struct api){.conf = *conf, .digest = digest_new()};
+    if (a->conf.max_item_bytes == 0)
+        a->conf.max_item_bytes = JM_BODY_BYTES;
     list_init(&a->open);
     list_init(&a->idle);
     list_init(&a->idle_items);

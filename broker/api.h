@@ -30,6 +30,7 @@ struct api_conf {
     struct store_conf
         store; /* to open more readers with, for the thread pool; strings are borrowed */
     uv_loop_t *loop;
+    size_t max_item_bytes; /* of one job of a batch; 0: JM_BODY_BYTES */
     /* Fills in what the core does not know, for /metrics; NULL leaves it zero. */
     void *outside;
     void (*on_metrics)(void *outside, struct metrics_outside *ret_metrics);

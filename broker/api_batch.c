@@ -22,7 +22,7 @@
 
 enum {
     LEAST_IN_FLIGHT = 32, /* items of one batch, however many there are */
-    GROWTH = 3,           /* JSON "1.5," (4 bytes) is a float 64 of 9 bytes, the worst case */
+    LOOK_AGAIN_MS = 10,   /* while the submits of others take all the room */
 };
 
 /* ---- answers ---- */
@@ -56,6 +56,7 @@ static void answer_item(struct batch *b, struct batch_item *item)
 
 void batch_close(struct batch *b)
 {
+    timer_disarm(&b->call->timer);
     b->call->api->batch_count--;
     b->call->batch = NULL;
     batch_atomic_close(b);
@@ -126,16 +127,32 @@ static bool has_room(const struct batch *b)
 {
     if (b->atomic != NULL)
         return batch_atomic_has_room(b);
-    return b->item_count < most_in_flight(b) && b->item_bytes < JM_BATCH_FLIGHT_BYTES;
+    return b->item_count < most_in_flight(b) && b->item_bytes < JM_BATCH_FLIGHT_BYTES &&
+           !core_is_overloaded(call_core(b->call));
 }
 
 /* There will be room for a good number of items. */
 static bool has_much_room(const struct batch *b)
 {
-    return b->item_count <= most_in_flight(b) / 2 && b->item_bytes <= JM_BATCH_FLIGHT_BYTES / 2;
+    return b->item_count <= most_in_flight(b) / 2 && b->item_bytes <= JM_BATCH_FLIGHT_BYTES / 2 &&
+           !core_is_overloaded(call_core(b->call));
 }
 
 static void step(struct batch *b);
+
+static void on_time(struct timer *t)
+{
+    step(JM_CONTAINER_OF(t, struct call, timer)->batch);
+}
+
+/* No submit of its own will come back and say that there is room again. */
+static void look_again_later(struct batch *b)
+{
+    struct core_seams *seams = &call_core(b->call)->seams;
+
+    timer_init(&b->call->timer, on_time);
+    timers_arm(seams->timers, &b->call->timer, clock_mono_ms(seams->clock) + LOOK_AGAIN_MS);
+}
 
 static void on_submitted(struct core_submit *s, int status)
 {
@@ -144,7 +161,7 @@ static void on_submitted(struct core_submit *s, int status)
 
     item->is_done = true;
     if (status != 0) {
-        job_read_tell_refusal(s, status, BATCH_KEY_FIELD, &f);
+        job_read_tell_refusal(s, status, JOB_KEY_FIELD, &f);
         batch_refuse_item(item, &f);
     }
     step(item->batch);
@@ -155,7 +172,7 @@ static int read_item(struct batch *b, struct batch_item *item, struct span raw, 
     struct span value;
     int rc;
 
-    item->value.max = raw.len * GROWTH + 64;
+    item->value.max = BODY_MSGPACK_BYTES(raw.len);
     rc = body_read(b->call->taken, raw, &item->value, &value, f);
     if (rc == 0 && b->call->taken == BODY_MSGPACK)
         buf_put_span(&item->value, raw);
@@ -181,7 +198,7 @@ static void submit_item(struct batch *b, struct batch_item *item, struct span ra
     if (rc == 0) {
         rc = core_submit(call_core(b->call), &item->submit);
         if (rc != 0)
-            job_read_tell_refusal(&item->submit, rc, BATCH_KEY_FIELD, &f);
+            job_read_tell_refusal(&item->submit, rc, JOB_KEY_FIELD, &f);
     }
     if (rc != 0)
         refuse_item(b, item, &f);
@@ -269,6 +286,8 @@ static void step(struct batch *b)
     } else if (b->is_paused && (b->is_over || has_much_room(b))) {
         b->is_paused = false;
         http_exchange_resume(b->call->x);
+    } else if (b->is_paused && list_is_empty(&b->items)) {
+        look_again_later(b);
     }
 }
 
@@ -365,7 +384,7 @@ static struct batch *open_batch(struct call *call)
     if (b == NULL)
         return NULL;
     b->call = call;
-    split_init(&b->split, split_form_of(call->taken), JM_BODY_BYTES);
+    split_init(&b->split, split_form_of(call->taken), call->api->conf.max_item_bytes);
     list_init(&b->items);
     buf_init(&b->scratch, BATCH_ANSWER_BYTES);
     call->api->batch_count++;
@@ -395,7 +414,7 @@ static int check_key(struct call *call)
     if (rc != 0 || key.data == NULL)
         return rc;
     return fault_set(&call->fault, JM_EHEADER, span_of_str("Idempotency-Key"), 0,
-                     "Idempotency-Key: give each job of a batch its own " BATCH_KEY_FIELD);
+                     "Idempotency-Key: give each job of a batch its own " JOB_KEY_FIELD);
 }
 
 static int check_room(struct call *call)

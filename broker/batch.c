@@ -92,6 +92,8 @@ void batch_render_fault(struct buf *out, const struct fault *f)
         render_str(&error, "field", whole_characters(f->field));
     if (f->limit > 0)
         render_u64(&error, "limit", f->limit);
+    if (f->id > 0)
+        render_id(&error, "id", f->id);
     render_close_map(&error);
     render_close_map(&answer);
 }

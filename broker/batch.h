@@ -54,8 +54,6 @@ struct batch {
     struct batch_atomic *atomic; /* NULL: each item is stored by itself */
 };
 
-#define BATCH_KEY_FIELD "idempotency_key"
-
 enum { BATCH_ANSWER_BYTES = 4096 }; /* of one item, as msgpack */
 
 /* The next item, last in the batch; NULL without memory. */
@@ -66,8 +64,8 @@ void batch_close_item(struct batch *b, struct batch_item *item);
 /* Its answer is an error, which takes the place of what was asked. */
 void batch_refuse_item(struct batch_item *item, const struct fault *f);
 
-/* What is said of an item: {"error":{"code","detail","field","limit"}}, or {"id","state"} and what
- * has become of its key or its uniqueness. */
+/* What is said of an item: {"error":{"code","detail","field","limit","id"}}, or {"id","state"} and
+ * what has become of its key or its uniqueness. */
 void batch_render_fault(struct buf *out, const struct fault *f);
 void batch_render_stored(struct buf *out, const struct core_outcome *o);
 

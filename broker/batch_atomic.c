@@ -144,8 +144,9 @@ void batch_atomic_take(struct batch *b, struct batch_item *item)
     struct fault f;
     int error = 0;
 
+    item->submit.ret_limit = JM_QUEUES;
     if (queue == NULL)
-        error = job_read_tell_refusal(&item->submit, JM_EOVERLOAD, BATCH_KEY_FIELD, &f);
+        error = job_read_tell_refusal(&item->submit, JM_EOVERLOAD, JOB_KEY_FIELD, &f);
     else if (spool_bytes(&a->spool) > JM_BATCH_SPOOL_BYTES)
         error = fault_set(&f, JM_EBATCHSIZE, span_of(NULL, 0), JM_BATCH_SPOOL_BYTES,
                           "an atomic batch has at most %d bytes", JM_BATCH_SPOOL_BYTES);
@@ -205,7 +206,7 @@ static void on_refused(struct core_batch *core, const struct core_submit *s, int
     struct batch_atomic *a = JM_CONTAINER_OF(core, struct batch_atomic, core);
     struct fault f;
 
-    job_read_tell_refusal(s, status, BATCH_KEY_FIELD, &f);
+    job_read_tell_refusal(s, status, JOB_KEY_FIELD, &f);
     put_error(a, &f);
 }
 
@@ -312,7 +313,7 @@ static void tell_full_queue(struct batch_atomic *a)
             continue;
         s.op.spec.queue = s.queue->name;
         s.ret_limit = s.queue->conf.max_queued;
-        job_read_tell_refusal(&s, JM_EQUEUEFULL, BATCH_KEY_FIELD, &f);
+        job_read_tell_refusal(&s, JM_EQUEUEFULL, JOB_KEY_FIELD, &f);
         put_error(a, &f);
     }
 }
@@ -362,6 +363,8 @@ static void step_writing(struct batch *b)
         fail(b, a->spool.status);
     else if (spool_flush(&a->spool))
         store(a);
+    else if (a->spool.status != 0) /* it could not even begin to write */
+        fail(b, a->spool.status);
 }
 
 void batch_atomic_step(struct batch *b)

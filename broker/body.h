@@ -17,6 +17,9 @@
 /* The order is the server's preference where a client takes several equally gladly. */
 enum body_form { BODY_JSON, BODY_MSGPACK, BODY_OCTETS, BODY_LINES, BODY_FORM_COUNT };
 
+/* JSON "1.5," (4 bytes) is a float 64 of 9 bytes, the worst case of what msgpack is longer. */
+#define BODY_MSGPACK_BYTES(json_bytes) ((json_bytes)*3 + 64)
+
 const char *body_media_type(enum body_form form);
 const char *body_problem_media_type(enum body_form form);
 

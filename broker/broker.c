@@ -148,6 +148,7 @@ static int start_api(struct broker *b)
                             .reader = b->reader,
                             .store = {.path = b->conf.db, .clock = clock_real()},
                             .loop = &b->loop,
+                            .max_item_bytes = b->conf.max_body_bytes,
                             .outside = b,
                             .on_metrics = on_metrics};
     int status = api_init(&b->api, &conf);

@@ -16,7 +16,6 @@ enum {
     IDLE_CALLS = 512,         /* kept for the next requests */
     IDLE_BUF_BYTES = 8192,    /* of memory that each buffer of an idle call keeps */
     ANSWER_BYTES = 16 << 20,  /* of one answer, as msgpack */
-    BODY_GROWTH = 3,          /* JSON "1.5," (4 bytes) is a float 64 of 9 bytes, the worst case */
     PROBLEM_BYTES = 8 * 1024, /* of a problem as msgpack */
 };
 
@@ -63,7 +62,7 @@ struct call *call_open(struct api *a, struct http_exchange *x)
     call->route = NULL;
     call->form = BODY_JSON;
     call->body = span_of(NULL, 0);
-    call->body_buf.max = x->body.len * BODY_GROWTH + 64;
+    call->body_buf.max = BODY_MSGPACK_BYTES(x->body.len);
     call->name = span_of(NULL, 0);
     call->id = 0;
     call->wait_ms = 0;

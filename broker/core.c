@@ -205,6 +205,8 @@ static void on_submitted(struct store_op *op)
         dispatch_release(&c->dispatch, s->job);
     if (op->status == JM_EQUEUEFULL)
         c->stats.queue_full++;
+    if (op->status == JM_EOVERLOAD)
+        s->ret_limit = JM_LANES;
     if (is_new)
         expiry_note(&c->expiry, s->op.spec.expires_at_ms);
     if (is_new && s->op.ret_replaced_id != 0)
@@ -250,6 +252,18 @@ bool core_is_queue_full(const struct queue *q)
     return q->conf.max_queued > 0 && waiting >= q->conf.max_queued;
 }
 
+bool core_is_overloaded(const struct core *c)
+{
+    return c->submits >= JM_SUBMITS || c->submits_bytes >= JM_SUBMITS_BYTES;
+}
+
+static int refuse_overload(struct core *c, struct core_submit *s, uint64_t limit)
+{
+    s->ret_limit = limit;
+    c->stats.overloaded++;
+    return JM_EOVERLOAD;
+}
+
 /* A full queue makes no new job, but a repeat of an Idempotency-Key is answered all the same. */
 int core_submit(struct core *c, struct core_submit *s)
 {
@@ -262,13 +276,13 @@ int core_submit(struct core *c, struct core_submit *s)
         c->stats.queue_full++;
         return JM_EQUEUEFULL;
     }
-    if (q == NULL || c->submits >= JM_SUBMITS || c->submits_bytes >= JM_SUBMITS_BYTES) {
-        c->stats.overloaded++;
-        return JM_EOVERLOAD;
-    }
+    if (q == NULL)
+        return refuse_overload(c, s, JM_QUEUES);
+    if (core_is_overloaded(c))
+        return refuse_overload(c, s, c->submits >= JM_SUBMITS ? JM_SUBMITS : JM_SUBMITS_BYTES);
     id = ids_next(&c->ids);
     if (id == 0)
-        return JM_EOVERLOAD;
+        return refuse_overload(c, s, 0);
     s->core = c;
     s->queue = q;
     s->op.id = id;

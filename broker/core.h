@@ -121,7 +121,8 @@ struct core_submit {
     struct core *core;
     struct queue *queue;
     struct dispatch_job *job; /* its reserved place, or NULL */
-    uint64_t ret_limit;       /* with JM_EQUEUEFULL: how many may wait in the queue */
+    uint64_t ret_limit;       /* with JM_EQUEUEFULL: how many may wait in the queue; with
+                                 JM_EOVERLOAD: which of the limits of limits.h, or 0 */
     void (*on_done)(struct core_submit *s, int status);
 };
 /* After on_done with 0: op.id is the job's id, or, if op.ret_is_repeat, op.ret_existing_id that of
@@ -129,8 +130,12 @@ struct core_submit {
  * there already, see struct store_submit. Other statuses: JM_EIDEMPOTENCY, JM_EUNIQUE, JM_EFIELD
  * (it expires before it is due), JM_EQUEUEFULL, JM_EFULL, JM_ESTORE. Returns 0; or JM_EQUEUEFULL
  * (the queue's max_queued) or JM_EOVERLOAD (too many queues, or more submits under way than
- * JM_SUBMITS or JM_SUBMITS_BYTES), and on_done is not called. */
+ * JM_SUBMITS or JM_SUBMITS_BYTES), and on_done is not called. JM_EOVERLOAD may come later too, for
+ * want of lanes. */
 int core_submit(struct core *c, struct core_submit *s) JM_MUST_CHECK;
+
+/* Whether as many submits are under way as may be. */
+bool core_is_overloaded(const struct core *c);
 
 /* When the job is due, if it had that id: told only from that and from what was asked, so that a
  * repeat is told the same. 0: at once. */

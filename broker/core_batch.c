@@ -64,6 +64,8 @@ static void on_each(struct store_submit_all *op, struct store_submit *submit, in
     struct core_outcome *o = &b->outcomes[b->at++];
 
     core_outcome_set(o, b->present, status);
+    if (status == JM_EOVERLOAD)
+        b->present->ret_limit = JM_LANES;
     if (status != 0)
         b->on_refused(b, b->present, status);
     if (status != 0 || !is_new(o))

@@ -98,8 +98,9 @@ static void explain_way(const struct core *c, const struct job_view *job, struct
             "the broker cannot reach Redis; the job is kept, and goes out when it can");
     if (hosts_slots(&c->hosts, job->spec.queue) == 0)
         add(why, EXPLAIN_NO_WORKER_QUEUE, "no live worker serves its queue; start one that does");
-    if (!hosts_serve_task(&c->hosts, job->spec.task))
-        add(why, EXPLAIN_NO_WORKER_TASK, "no live worker serves its task; start one that does");
+    if (!hosts_serve_task(&c->hosts, job->spec.task, job->spec.queue))
+        add(why, EXPLAIN_NO_WORKER_TASK,
+            "no live worker serves its task in its queue; start one that does");
 }
 
 static void explain_scheduled(const struct job_view *job, struct explanation *why)

@@ -11,6 +11,7 @@ int fault_set(struct fault *f, int error, struct span field, uint64_t limit, con
 
     f->error = error;
     f->limit = limit;
+    f->id = 0;
     if (len > 0)
         memcpy(f->field, field.data, len);
     f->field[len] = '\0';

@@ -15,6 +15,7 @@ enum { FAULT_FIELD_BYTES = 80, FAULT_DETAIL_BYTES = 320 };
 struct fault {
     int error;                       /* JM_E…; 0 is none */
     uint64_t limit;                  /* the limit that was met, or 0 */
+    uint64_t id;                     /* the job that stands in the way, or 0 */
     char field[FAULT_FIELD_BYTES];   /* the field, parameter or header that is wrong, or "" */
     char detail[FAULT_DETAIL_BYTES]; /* a sentence without a full stop */
 };

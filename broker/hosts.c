@@ -108,11 +108,15 @@ static bool host_serves_task(const struct host *h, struct span task)
     return false;
 }
 
-bool hosts_serve_task(const struct hosts *hs, struct span task)
+bool hosts_serve_task(const struct hosts *hs, struct span task, struct span queue)
 {
     LIST_EACH(node, &hs->all)
-    if (host_serves_task(hosts_entry(node), task))
-        return true;
+    {
+        const struct host *h = hosts_entry(node);
+
+        if (!h->beat.is_draining && host_serves(h, queue) && host_serves_task(h, task))
+            return true;
+    }
     return false;
 }
 

@@ -98,8 +98,8 @@ uint64_t hosts_silent_ms(const struct hosts *hs, const struct host *h);
 /* Slots of the hosts that serve `queue`. */
 uint32_t hosts_slots(const struct hosts *hs, struct span queue);
 
-/* Whether a host serves `task`. */
-bool hosts_serve_task(const struct hosts *hs, struct span task);
+/* Whether a host that takes jobs of `queue` serves `task`. */
+bool hosts_serve_task(const struct hosts *hs, struct span task, struct span queue);
 
 /* Orders `host` (0: every host) to kill that attempt. Repeated at each poll while a beat names a
  * job that is_over. */

@@ -14,8 +14,6 @@
 #include "schema/errors.h"
 #include "schema/id.h"
 
-#define KEY_FIELD "idempotency_key"
-
 /* Zero is "not said", but for delay_ms and run_at, where it means the same. */
 struct asked {
     struct span task;
@@ -49,7 +47,7 @@ static const struct field fields[] = {
      words,                                                               \
      object},
 #include "broker/job_fields.def"
-    {KEY_FIELD, FIELD_ANY, FIELD_OPTIONAL, offsetof(struct asked, key), 0, UINT64_MAX, 0, NULL,
+    {JOB_KEY_FIELD, FIELD_ANY, FIELD_OPTIONAL, offsetof(struct asked, key), 0, UINT64_MAX, 0, NULL,
      NULL},
 };
 
@@ -206,8 +204,9 @@ static int read_item_key(struct span value, struct span *ret_key, struct fault *
 
     mp_open(&c, value);
     if (!mp_next_str(&c, ret_key))
-        return fault_set(f, JM_EFIELD, span_of_str(KEY_FIELD), 0, KEY_FIELD ": must be a string");
-    return job_read_check_key(*ret_key, JM_EFIELD, KEY_FIELD, f);
+        return fault_set(f, JM_EFIELD, span_of_str(JOB_KEY_FIELD), 0,
+                         JOB_KEY_FIELD ": must be a string");
+    return job_read_check_key(*ret_key, JM_EFIELD, JOB_KEY_FIELD, f);
 }
 
 int job_read_item(const struct job_reader *r, struct span body, struct buf *options,
@@ -233,9 +232,28 @@ static int tell_conflict(const struct store_submit *op, struct fault *f)
     char id[ID_TEXT_BYTES];
 
     id_format(op->ret_existing_id, id);
-    return fault_set(f, JM_EUNIQUE, span_of_str("unique"), 0,
-                     "the job %s holds the place of this one%s", id,
-                     op->unique.on_conflict == UNIQUE_REPLACE ? ", and runs" : "");
+    fault_set(f, JM_EUNIQUE, span_of_str("unique"), 0, "the job %s holds the place of this one%s",
+              id, op->unique.on_conflict == UNIQUE_REPLACE ? ", and runs" : "");
+    f->id = op->ret_existing_id;
+    return f->error;
+}
+
+static int tell_overload(uint64_t limit, struct fault *f)
+{
+    static const struct {
+        uint64_t limit;
+        const char *of;
+    } rows[] = {{JM_QUEUES, " queues"},
+                {JM_SUBMITS, " submits on their way to the disk"},
+                {JM_SUBMITS_BYTES, " bytes of submits on their way to the disk"},
+                {JM_LANES, " kinds of jobs (queue, task, priority, limit_key) that wait"}};
+
+    for (size_t i = 0; i < JM_COUNT_OF(rows); i++)
+        if (limit == rows[i].limit)
+            return fault_set(f, JM_EOVERLOAD, span_of(NULL, 0), limit,
+                             "the broker holds %" PRIu64 "%s, and no more", limit, rows[i].of);
+    return fault_set(f, JM_EOVERLOAD, span_of(NULL, 0), limit,
+                     "the broker has more work than it can hold");
 }
 
 int job_read_tell_refusal(const struct core_submit *s, int status, const char *key_field,
@@ -260,9 +278,7 @@ int job_read_tell_refusal(const struct core_submit *s, int status, const char *k
     case JM_EFULL:
         return fault_set(f, status, none, 0, "nothing was stored; try again when there is room");
     case JM_EOVERLOAD:
-        return fault_set(f, status, none, 0,
-                         "the broker has more work than it can hold, or keeps %d queues already",
-                         JM_QUEUES);
+        return tell_overload(s->ret_limit, f);
     default:
         return fault_set(f, status, none, 0, "the job was not stored");
     }

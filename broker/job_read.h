@@ -14,6 +14,8 @@
 #include "lib/buf.h"
 #include "lib/span.h"
 
+#define JOB_KEY_FIELD "idempotency_key" /* of an item of a batch */
+
 /* What a read needs beside the map. */
 struct job_reader {
     struct digest *digest;

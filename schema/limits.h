@@ -67,10 +67,9 @@ enum {
     JM_SUBMITS = 50000,
     JM_SUBMITS_BYTES = 128 << 20,
 
-    /* Many at once. */
-    JM_BATCH_JOBS = 100000, /* in one POST /v1/jobs/batch */
-    JM_BULK_JOBS = 10000,   /* changed by one cancel, retry or delete by filter */
-    JM_BULKS = 16,          /* such requests at a time */
+    /* Changes of many. */
+    JM_BULK_JOBS = 10000, /* changed by one cancel, retry or delete by filter */
+    JM_BULKS = 16,        /* such requests at a time */
 
     /* A batch of submits. */
     JM_BATCH_ITEMS = 100000,

@@ -139,7 +139,9 @@ class Framings(Batch):
                                      (f"{MSGPACK};q=0.5, {LINES}", LINES)):
             self.assertEqual(self.batch(body, Accept=accept).type, content_type)
         self.assertEqual(self.batch(mp.pack(body), MSGPACK, Accept="*/*").type, MSGPACK)
-        self.assertEqual(self.batch(body, Accept="text/html").code, "not_acceptable")
+        refused = self.batch(body, Accept="text/html")
+        self.assertEqual(refused.code, "not_acceptable")
+        self.assertIn("application/x-ndjson", refused.value["detail"])
 
     def test_nothing_is_answered_with_nothing(self):
         self.assertEqual(self.batch([]).value, [])
@@ -221,6 +223,7 @@ class Items(Batch):
         self.assertEqual(answers[1]["id"], answers[0]["id"])
         self.assertIs(answers[1]["is_existing"], True)
         self.assertEqual(answers[2]["error"]["code"], "unique_conflict")
+        self.assertEqual(answers[2]["error"]["id"], answers[0]["id"])
         self.assertEqual(answers[3]["replaced"], answers[0]["id"])
 
     def test_an_item_that_met_a_unique_job_is_answered_again_as_that_is_now(self):

@@ -245,6 +245,29 @@ static void a_refused_commit_is_told(void **state)
     assert_int_equal(waiters_count(&w->core.waiters), 0);
 }
 
+static void an_overload_names_its_limit(void **state)
+{
+    static const struct {
+        size_t submits;
+        size_t bytes;
+        int error; /* of the commit, if it comes to one */
+        const char *words;
+    } rows[] = {{JM_SUBMITS, 0, 0, "50000 submits"},
+                {0, JM_SUBMITS_BYTES, 0, "134217728 bytes"},
+                {0, 0, JM_EOVERLOAD, "250000 kinds of jobs"}};
+    struct world *w = *state;
+    struct shot s;
+
+    for (size_t i = 0; i < JM_COUNT_OF(rows); i++) {
+        w->core.submits = rows[i].submits;
+        w->core.submits_bytes = rows[i].bytes;
+        ask(w, &s, HTTP_POST, "/v1/jobs", "Content-Type: application/json", "{\"task\":\"echo\"}");
+        run_ops(w, rows[i].error);
+        check(&s, 503, rows[i].words);
+        w->core.submits = w->core.submits_bytes = 0;
+    }
+}
+
 static void too_many_waiters_are_refused_before_anything_is_stored(void **state)
 {
     struct world *w = *state;
@@ -605,6 +628,7 @@ int main(void)
         TEST(a_delayed_submit_is_scheduled_by_the_time_in_its_id),
         TEST(a_task_nobody_serves_is_warned_of),
         TEST(a_refused_commit_is_told),
+        TEST(an_overload_names_its_limit),
         TEST(too_many_waiters_are_refused_before_anything_is_stored),
         TEST(readiness_is_probed_once_for_all_who_ask_in_one_second),
         TEST(a_disk_that_hangs_fails_readiness),

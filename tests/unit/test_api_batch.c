@@ -174,6 +174,44 @@ static void large_items_pause_sooner(void **state)
     free(text);
 }
 
+static void it_waits_while_the_submits_of_others_take_all_the_room(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    open_batch(w, &s);
+    w->core.submits = JM_SUBMITS;
+    assert_int_equal(feed(w, &s, GOOD), 0);
+    s.x.is_paused = true;
+    pass_time(w, 1000);
+    assert_true(s.x.is_paused);
+    w->core.submits = 0;
+    w->core.submits_bytes = JM_SUBMITS_BYTES;
+    pass_time(w, 1000);
+    assert_true(s.x.is_paused);
+    w->core.submits_bytes = 0;
+    pass_time(w, 1000);
+    assert_false(s.x.is_paused);
+    assert_int_equal(feed(w, &s, GOOD), strlen(GOOD));
+    end(w, &s);
+    run_ops(w, 0);
+    check(&s, 200, "\"id\"");
+}
+
+static void an_item_has_the_limit_of_a_body(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    w->api.conf.max_item_bytes = strlen(GOOD) - 1;
+    open_batch(w, &s);
+    feed(w, &s, GOOD "{\"task\":\"echo2\"}\n");
+    end(w, &s);
+    run_ops(w, 0);
+    assert_int_equal(count_words(&s, "\"id\""), 1);
+    check(&s, 200, "body_too_large");
+}
+
 static void one_batch_too_many_is_refused(void **state)
 {
     struct world *w = *state;
@@ -412,6 +450,8 @@ int main(void)
         BATCH_TEST(no_more_is_taken_than_may_be_in_flight),
         BATCH_TEST(batches_share_what_may_be_in_flight),
         BATCH_TEST(large_items_pause_sooner),
+        BATCH_TEST(it_waits_while_the_submits_of_others_take_all_the_room),
+        BATCH_TEST(an_item_has_the_limit_of_a_body),
         BATCH_TEST(one_batch_too_many_is_refused),
         BATCH_TEST(a_client_that_goes_leaves_what_is_in_flight_to_its_end),
         BATCH_TEST(a_client_that_half_closes_behind_the_end_gets_its_answer),

@@ -270,4 +270,5 @@ def from_problem(status: int, problem: Mapping[str, Any], location: Optional[str
 def from_item(error: Mapping[str, Any]) -> ApiError:
     """The exception for the error of one item of a batch."""
     code = str(error.get("code", "bad_answer"))
-    return from_problem(STATUS_OF_ITEM.get(code, 422), error)
+    location = f"/v1/jobs/{error['id']}" if "id" in error else None
+    return from_problem(STATUS_OF_ITEM.get(code, 422), error, location)

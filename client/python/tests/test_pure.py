@@ -188,6 +188,8 @@ class Exceptions(unittest.TestCase):
         self.assertEqual(set(errors.STATUS_OF_ITEM) - known, set())
 
     def test_each_can_be_pickled(self):
+        self.assertEqual(errors.from_item({"code": "unique_conflict", "id": "A"}).existing_id, "A")
+        self.assertIsNone(errors.from_item({"code": "unique_conflict"}).existing_id)
         problem = errors.from_problem(409, {"code": "unique_conflict", "detail": "d"},
                                       "/v1/jobs/0SAKD9DQR0000", 1.0)
         self.assertEqual(problem.existing_id, "0SAKD9DQR0000")
