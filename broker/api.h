@@ -45,7 +45,8 @@ struct api {
     size_t bulks;           /* changes of many that are under way */
     struct list idle_items; /* batch_item.link: likewise */
     size_t idle_item_count;
-    size_t batch_count; /* under way */
+    size_t batch_count;   /* under way, or with an answer that is not all written yet */
+    uint64_t spool_bytes; /* in which atomic ones wait */
     struct tasks tasks;
     struct probe probe;
     struct digest *digest;

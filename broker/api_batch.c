@@ -57,7 +57,6 @@ static void answer_item(struct batch *b, struct batch_item *item)
 void batch_close(struct batch *b)
 {
     timer_disarm(&b->call->timer);
-    b->call->api->batch_count--;
     b->call->batch = NULL;
     batch_atomic_close(b);
     split_done(&b->split);
@@ -208,8 +207,9 @@ static void end_bad(struct batch *b)
 {
     struct fault f;
 
-    fault_set(&f, b->call->taken == BODY_MSGPACK ? JM_EMSGPACK : JM_EJSON, span_of(NULL, 0), 0,
-              "%s (behind %llu items)", b->split.problem, (unsigned long long)b->taken);
+    fault_set(&f, b->call->taken == BODY_MSGPACK ? JM_EMSGPACK : JM_EJSON, span_of(NULL, 0),
+              b->split.limit, "%s (behind %llu items)", b->split.problem,
+              (unsigned long long)b->taken);
     end_items(b, &f);
 }
 
@@ -294,8 +294,11 @@ static void step(struct batch *b)
 static size_t on_body(struct call *call, struct span data)
 {
     struct batch *b = call->batch;
+    uint64_t taken = b->taken;
     size_t used = take_items(b, data);
 
+    if (b->taken > taken)
+        http_exchange_renew(call->x);
     if (b->is_over) {
         b->discarded_bytes += data.len - used;
         used = data.len;
@@ -377,6 +380,12 @@ static enum split_form split_form_of(enum body_form form)
     return form == BODY_JSON ? SPLIT_JSON : form == BODY_LINES ? SPLIT_LINES : SPLIT_MSGPACK;
 }
 
+/* What a client does not read takes up room as the rest does. */
+static void on_released(void *owner)
+{
+    ((struct api *)owner)->batch_count--;
+}
+
 static struct batch *open_batch(struct call *call)
 {
     struct batch *b = calloc(1, sizeof(*b));
@@ -388,6 +397,8 @@ static struct batch *open_batch(struct call *call)
     list_init(&b->items);
     buf_init(&b->scratch, BATCH_ANSWER_BYTES);
     call->api->batch_count++;
+    call->x->on_released = on_released;
+    call->x->released_owner = call->api;
     if (call->query.is_atomic && !batch_atomic_open(b)) {
         batch_close(b);
         return NULL;

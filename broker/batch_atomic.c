@@ -37,6 +37,7 @@ struct batch_atomic {
     struct batch *batch;
     enum phase phase;
     struct spool spool;
+    uint64_t counted_bytes; /* of it, in api.spool_bytes */
     struct spool_reader reader;
     struct core_submit present; /* as read from the spool */
     struct buf outcomes;        /* struct core_outcome of each item */
@@ -93,6 +94,7 @@ void batch_atomic_close(struct batch *b)
     if (a == NULL)
         return;
     b->atomic = NULL;
+    b->call->api->spool_bytes -= a->counted_bytes;
     spool_reader_done(&a->reader);
     spool_close(&a->spool);
     buf_done(&a->outcomes);
@@ -118,10 +120,37 @@ static void put_error(struct batch_atomic *a, const struct fault *f)
     a->is_bad = true;
 }
 
+static void count_spool(struct batch *b)
+{
+    struct batch_atomic *a = b->atomic;
+    uint64_t bytes = spool_bytes(&a->spool);
+
+    b->call->api->spool_bytes += bytes - a->counted_bytes;
+    a->counted_bytes = bytes;
+}
+
+/* Nothing will be stored. */
+static void discard_spool(struct batch *b)
+{
+    spool_discard(&b->atomic->spool);
+    count_spool(b);
+}
+
 void batch_atomic_refuse(struct batch *b, const struct fault *f)
 {
     put_outcome(b->atomic, &(struct core_outcome){.status = f->error});
     put_error(b->atomic, f);
+    discard_spool(b);
+}
+
+/* It may fit when others are through: that is no fault of its own. */
+static void refuse_for_now(struct batch *b)
+{
+    fault_set(&b->call->fault, JM_EOVERLOAD, span_of(NULL, 0), JM_BATCH_SPOOLS_BYTES,
+              "the atomic batches on their way have %d bytes together, and can have no more",
+              JM_BATCH_SPOOLS_BYTES);
+    b->is_refused = b->is_over = true;
+    discard_spool(b);
 }
 
 static void put_record(struct batch_atomic *a, const struct batch_item *item)
@@ -144,6 +173,10 @@ void batch_atomic_take(struct batch *b, struct batch_item *item)
     struct fault f;
     int error = 0;
 
+    if (b->call->api->spool_bytes > JM_BATCH_SPOOLS_BYTES) {
+        refuse_for_now(b);
+        return;
+    }
     item->submit.ret_limit = JM_QUEUES;
     if (queue == NULL)
         error = job_read_tell_refusal(&item->submit, JM_EOVERLOAD, JOB_KEY_FIELD, &f);
@@ -157,6 +190,7 @@ void batch_atomic_take(struct batch *b, struct batch_item *item)
     put_outcome(a, &(struct core_outcome){.queue = queue, .has_key = item->submit.op.key.len > 0});
     if (!a->is_bad && a->spool.status == 0)
         put_record(a, item);
+    count_spool(b);
 }
 
 /* ---- on the store's thread ---- */

@@ -82,6 +82,7 @@ static void reset(struct http_exchange *x)
     x->method = HTTP_OTHER;
     x->method_name = x->path = x->query = x->body = span_of(NULL, 0);
     x->user = NULL;
+    x->on_released = NULL;
     x->conn = NULL;
     x->sent_bytes = x->counted_bytes = 0;
     x->has_body = x->is_gone = x->is_read = x->is_given = x->is_told_gone = false;
@@ -100,6 +101,8 @@ void http_exchange_free(struct http_exchange *x)
     struct http_server *s = x->server;
 
     assert(list_is_empty(&x->link)); /* the handler still has it in a list of its own */
+    if (x->on_released != NULL)
+        x->on_released(x->released_owner);
     s->bodies_bytes -= x->body_in.len;
     list_remove(&x->turn);
     if (s->pool_count >= POOL_EXCHANGES) {

@@ -51,7 +51,11 @@ struct http_exchange {
 
     /* For the handler to write. */
     void *user;
-    struct list link;    /* in a list of the handler's; must be out of it at completion */
+    struct list link; /* in a list of the handler's; must be out of it at completion */
+    /* Called once when nothing is kept for it any more: it was completed, and its answer is written
+     * or its connection closed. NULL: nobody asks. */
+    void (*on_released)(void *released_owner);
+    void *released_owner;
     struct buf body_out; /* the body of the answer; empty at first. Not while it is completed. Of
                             a streamed answer what comes next; the server empties it */
 
@@ -106,7 +110,7 @@ void http_exchange_answer_error(struct http_exchange *x, int error, const char *
 /* Begins an answer whose body is streamed: in chunks, or to an HTTP/1.0 client until the connection
  * closes. From then on what is put into body_out goes out at the end of each turn in which
  * http_exchange_push is called. While more than three quarters of max_answer_bytes wait for the
- * client to read, no more of a streamed request is handed over. */
+ * client to read, what is being written included, no more of a streamed request is handed over. */
 void http_exchange_begin(struct http_exchange *x, int status, const char *content_type);
 void http_exchange_push(struct http_exchange *x);
 
@@ -117,6 +121,9 @@ void http_exchange_finish(struct http_exchange *x);
 
 /* Takes more of a streamed body, of which on_body did not take all. */
 void http_exchange_resume(struct http_exchange *x);
+
+/* What has come of a streamed body is worth waiting for the rest: its time limit starts anew. */
+void http_exchange_renew(struct http_exchange *x);
 
 /* Completes the exchange without an answer: the connection, if there is one still, is closed. */
 void http_exchange_drop(struct http_exchange *x);

@@ -8,10 +8,15 @@
 
 #include "broker/http_conn.h"
 
+static size_t unsent_bytes(const struct http_exchange *x)
+{
+    return x->body_out.len + x->head_out.len + x->stream_out.len - x->sent_bytes;
+}
+
 bool http_stream_is_blocked(const struct http_exchange *x)
 {
     return x->is_paused ||
-           (x->is_streamed && x->body_out.len > x->server->conf.max_answer_bytes / 4 * 3);
+           (x->is_streamed && unsent_bytes(x) > x->server->conf.max_answer_bytes / 4 * 3);
 }
 
 static bool is_chunked(const struct http_exchange *x)
@@ -99,6 +104,14 @@ void http_exchange_finish(struct http_exchange *x)
     x->server->stats.requests++;
     x->is_answered = true;
     http_conn_take_answer(x->conn, x);
+}
+
+void http_exchange_renew(struct http_exchange *x)
+{
+    if (x->conn == NULL || x->conn->reading != x)
+        return;
+    http_deadline_clear(&x->conn->read_due);
+    http_server_mark(x->server, x->conn);
 }
 
 void http_exchange_resume(struct http_exchange *x)

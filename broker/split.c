@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#include "schema/limits.h"
+
 enum place { AT_START, AT_COUNT, AT_FIRST, AT_NEXT, AT_ITEM, AT_AFTER, AT_END, AT_BAD };
 
 enum { KEEP_BYTES = 65536 }; /* of memory between two items */
@@ -23,7 +25,9 @@ void split_init(struct split *s, enum split_form form, size_t max_bytes)
     s->item_bytes = 0;
     s->left = UINT64_MAX;
     s->width = 0;
+    s->gap_bytes = 0;
     s->problem = "";
+    s->limit = 0;
     buf_init(&s->partial, max_bytes);
 }
 
@@ -37,6 +41,16 @@ static enum split_result is_bad(struct split *s, const char *problem)
     s->place = AT_BAD;
     s->problem = problem;
     return SPLIT_BAD;
+}
+
+/* Passes over bytes that are of no item. */
+static enum split_result skip(struct split *s, size_t bytes)
+{
+    s->gap_bytes += bytes;
+    if (s->gap_bytes <= JM_BATCH_GAP_BYTES)
+        return SPLIT_MORE;
+    s->limit = JM_BATCH_GAP_BYTES;
+    return is_bad(s, "too many bytes between two items");
 }
 
 static bool is_space(uint8_t c)
@@ -121,7 +135,7 @@ static enum split_result step_json(struct split *s, struct span input, size_t *r
     if (s->place != AT_ITEM) {
         *ret_used = 1;
         if (is_space(input.data[0]))
-            return SPLIT_MORE;
+            return skip(s, 1);
         if (step_between(s, input.data[0]) == SPLIT_BAD || s->place != AT_ITEM)
             return s->place == AT_BAD ? SPLIT_BAD : SPLIT_MORE;
     }
@@ -148,7 +162,7 @@ static enum split_result step_lines(struct split *s, struct span input, size_t *
     *ret_used = (size_t)(line_end - input.data) + 1;
     s->place = AT_START;
     result = finish(s, span_of(input.data, *ret_used - 1), ret_item);
-    return result == SPLIT_ITEM && is_blank(*ret_item) ? SPLIT_MORE : result;
+    return result == SPLIT_ITEM && is_blank(*ret_item) ? skip(s, ret_item->len + 1) : result;
 }
 
 /* ---- msgpack ---- */
@@ -234,6 +248,8 @@ enum split_result split_next(struct split *s, struct span input, size_t *ret_use
 
         result = step(s, span_of(input.data + at, input.len - at), &used, ret_item);
         at += used;
+        if (result == SPLIT_ITEM || result == SPLIT_LARGE)
+            s->gap_bytes = 0;
     }
     *ret_used = at;
     return result;

@@ -1,7 +1,8 @@
 /*
  * split.h: cuts the body of a batch into its items, as the bytes come: a JSON array, JSON texts in
  * lines (NDJSON), or msgpack, an array or one value behind the other. An item's bytes are kept only
- * while it is incomplete, up to a limit; a larger one is passed over, and told. What an item is,
+ * while it is incomplete, up to a limit; a larger one is passed over, and told. Between two items
+ * there may be JM_BATCH_GAP_BYTES of white space and empty lines. What an item is,
  * and whether it is valid inside, is not looked at (body.h, job_read.h). Pure.
  */
 #ifndef BROKER_SPLIT_H
@@ -33,7 +34,9 @@ struct split {
     size_t item_bytes;   /* of it so far */
     uint64_t left;       /* items to come of a msgpack array */
     unsigned width;      /* bytes of its count that are still to come */
+    size_t gap_bytes;    /* since the last item, that are of none */
     const char *problem; /* with SPLIT_BAD: what is wrong, for people */
+    uint64_t limit;      /* and the limit that was met, or 0 */
     union {
         struct scan_json json;
         struct scan_msgpack msgpack;

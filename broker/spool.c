@@ -73,6 +73,23 @@ void spool_close(struct spool *s)
 
 static void write_on(struct spool *s);
 
+static void on_truncate(uv_fs_t *req)
+{
+    struct spool *s = req->data;
+
+    uv_fs_req_cleanup(req);
+    s->is_writing = false;
+    s->on_written(s->owner);
+}
+
+/* If it cannot be done, the close does it. */
+static void truncate_file(struct spool *s)
+{
+    s->req.data = s;
+    if (uv_fs_ftruncate(s->loop, &s->req, s->fd, 0, on_truncate) == 0)
+        s->is_writing = true;
+}
+
 static void on_write(uv_fs_t *req)
 {
     struct spool *s = req->data;
@@ -80,7 +97,9 @@ static void on_write(uv_fs_t *req)
 
     uv_fs_req_cleanup(req);
     s->is_writing = false;
-    if (n < 0) {
+    if (s->is_discarded) {
+        truncate_file(s);
+    } else if (n < 0) {
         s->status = n == UV_ENOSPC || n == UV_EFBIG || n == -EDQUOT ? JM_EFULL : JM_EIO;
     } else {
         s->bytes += (uint64_t)n;
@@ -109,7 +128,7 @@ bool spool_flush(struct spool *s)
 {
     struct buf empty;
 
-    if (s->is_writing || s->status != 0)
+    if (s->is_writing || s->status != 0 || s->is_discarded)
         return false;
     if (s->filling.len == 0)
         return true;
@@ -124,11 +143,23 @@ bool spool_flush(struct spool *s)
 
 void spool_put(struct spool *s, struct span bytes)
 {
+    if (s->is_discarded)
+        return;
     buf_put_span(&s->filling, bytes);
     if (buf_has_failed(&s->filling))
         s->status = JM_ENOMEM;
     else if (s->filling.len >= PIECE_BYTES)
         (void)spool_flush(s);
+}
+
+void spool_discard(struct spool *s)
+{
+    if (s->is_discarded)
+        return;
+    s->is_discarded = true;
+    buf_shrink(&s->filling, 0);
+    if (!s->is_writing && s->bytes > 0)
+        truncate_file(s);
 }
 
 bool spool_is_behind(const struct spool *s)
@@ -138,6 +169,8 @@ bool spool_is_behind(const struct spool *s)
 
 uint64_t spool_bytes(const struct spool *s)
 {
+    if (s->is_discarded)
+        return 0;
     return s->bytes + (s->is_writing ? s->writing.len - s->written_bytes : 0) + s->filling.len;
 }
 

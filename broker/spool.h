@@ -23,12 +23,14 @@ struct spool {
     uint64_t bytes;       /* in the file */
     uv_fs_t req;
     bool is_writing;
+    bool is_discarded;
     int status; /* 0; or JM_EFULL, JM_EIO, JM_ENOMEM: it is of no use any more */
     void *owner;
     void (*on_written)(void *owner);
 };
 
-/* `on_written` is called from the loop whenever a write has ended. 0 or JM_EIO. */
+/* `on_written` is called from the loop whenever a write, or what spool_discard began, has ended. 0
+ * or JM_EIO. */
 int spool_open(struct spool *s, uv_loop_t *loop, const char *db_path, void *owner,
                void (*on_written)(void *owner)) JM_MUST_CHECK;
 
@@ -37,13 +39,16 @@ void spool_close(struct spool *s);
 
 void spool_put(struct spool *s, struct span bytes);
 
+/* Nobody will read it: gives back its room, and takes no more. */
+void spool_discard(struct spool *s);
+
 /* Whether it has enough to write for now. */
 bool spool_is_behind(const struct spool *s);
 
 /* Writes what is left, if there is anything. Whether all is in the file. */
 bool spool_flush(struct spool *s);
 
-/* Bytes that were put. */
+/* Bytes that were put; none once it is discarded. */
 uint64_t spool_bytes(const struct spool *s);
 
 /* ---- reading, when all is written ---- */

@@ -77,6 +77,8 @@ enum {
     JM_BATCH_IN_FLIGHT = 2000,         /* items of all of them that wait for the disk */
     JM_BATCH_FLIGHT_BYTES = 4 << 20,   /* likewise, of one batch, and one item more */
     JM_BATCH_SPOOL_BYTES = 256 << 20,  /* that an atomic one is kept in until its end */
+    JM_BATCH_SPOOLS_BYTES = 1 << 30,   /* of all of them */
+    JM_BATCH_GAP_BYTES = 65536,        /* between two items: white space, empty lines */
     JM_BATCH_DISCARD_BYTES = 64 << 20, /* read behind an error, so that the answer is read */
 
     /* Waiting and listing. */

@@ -61,6 +61,8 @@ struct shot {
     char headers[512];
     const char *asked; /* a header "name: value", or NULL */
     struct http_ruling ruling;
+    bool is_unread; /* the client does not read its answer */
+    unsigned renewals;
 };
 
 static struct shot *shot_of(struct http_exchange *x)
@@ -104,11 +106,18 @@ void http_exchange_add_header(struct http_exchange *x, const char *name, struct 
              (const char *)value.data);
 }
 
+static void complete_exchange(struct http_exchange *x)
+{
+    if (x->on_released != NULL && !shot_of(x)->is_unread)
+        x->on_released(x->released_owner);
+    shot_of(x)->completions++;
+}
+
 void http_exchange_answer(struct http_exchange *x, int status, const char *content_type)
 {
     struct shot *s = shot_of(x);
 
-    s->completions++;
+    complete_exchange(x);
     s->status = status;
     snprintf(s->type, sizeof(s->type), "%s", content_type != NULL ? content_type : "");
 }
@@ -145,7 +154,12 @@ void http_exchange_push(struct http_exchange *x)
 void http_exchange_finish(struct http_exchange *x)
 {
     assert_true(x->is_streamed);
-    shot_of(x)->completions++;
+    complete_exchange(x);
+}
+
+void http_exchange_renew(struct http_exchange *x)
+{
+    shot_of(x)->renewals++;
 }
 
 void http_exchange_resume(struct http_exchange *x)
@@ -155,7 +169,7 @@ void http_exchange_resume(struct http_exchange *x)
 
 void http_exchange_drop(struct http_exchange *x)
 {
-    shot_of(x)->completions++;
+    complete_exchange(x);
     shot_of(x)->status = 0;
 }
 

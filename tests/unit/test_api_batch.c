@@ -231,6 +231,56 @@ static void one_batch_too_many_is_refused(void **state)
     check(&other, 200, "");
 }
 
+static void a_batch_counts_until_its_answer_is_read(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    open_batch(w, &s);
+    s.is_unread = true;
+    feed(w, &s, GOOD);
+    end(w, &s);
+    run_ops(w, 0);
+    check(&s, 200, "\"id\"");
+    assert_int_equal(w->api.batch_count, 1);
+    s.x.on_released(s.x.released_owner);
+    assert_int_equal(w->api.batch_count, 0);
+}
+
+static void each_whole_item_buys_time(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    open_batch(w, &s);
+    feed(w, &s, "\n\n \n{\"task\"");
+    assert_int_equal(s.renewals, 0);
+    feed(w, &s, ":\"echo\"}\n");
+    assert_int_equal(s.renewals, 1);
+    feed(w, &s, BAD);
+    assert_int_equal(s.renewals, 2);
+    end(w, &s);
+    run_ops(w, 0);
+    check(&s, 200, "\"id\"");
+}
+
+static void white_space_without_end_is_refused(void **state)
+{
+    struct world *w = *state;
+    char lines[JM_BATCH_GAP_BYTES + 2];
+    struct shot s;
+
+    memset(lines, '\n', sizeof(lines) - 1);
+    lines[sizeof(lines) - 1] = '\0';
+    open_batch(w, &s);
+    feed(w, &s, GOOD);
+    feed(w, &s, lines);
+    end(w, &s);
+    run_ops(w, 0);
+    assert_int_equal(count_words(&s, "bad_json"), 1);
+    check(&s, 200, "\"limit\":65536");
+}
+
 static void a_client_that_goes_leaves_what_is_in_flight_to_its_end(void **state)
 {
     struct world *w = *state;
@@ -430,6 +480,30 @@ static void a_stop_before_the_end_refuses_it(void **state)
     check(&s, 503, "shutting down");
 }
 
+static void atomic_batches_have_a_room_together(void **state)
+{
+    struct world *w = *state;
+    struct shot s[2];
+
+    open_atomic(w, &s[0]);
+    feed(w, &s[0], GOOD);
+    assert_in_range(w->api.spool_bytes, 1, 4096);
+    w->api.spool_bytes += JM_BATCH_SPOOLS_BYTES;
+    open_atomic(w, &s[1]);
+    feed(w, &s[1], GOOD GOOD);
+    end(w, &s[1]);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    assert_non_null(strstr(s[1].headers, "Retry-After: 1"));
+    check(&s[1], 503, "1073741824 bytes");
+    w->api.spool_bytes -= JM_BATCH_SPOOLS_BYTES;
+    feed(w, &s[0], BAD GOOD);
+    assert_int_equal(w->api.spool_bytes, 0); /* it will not be stored */
+    end(w, &s[0]);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    check(&s[0], 422, "bad_field");
+    assert_int_equal(w->api.spool_bytes, 0);
+}
+
 static void without_a_file_there_is_no_atomic_batch(void **state)
 {
     struct world *w = *state;
@@ -453,6 +527,10 @@ int main(void)
         BATCH_TEST(it_waits_while_the_submits_of_others_take_all_the_room),
         BATCH_TEST(an_item_has_the_limit_of_a_body),
         BATCH_TEST(one_batch_too_many_is_refused),
+        BATCH_TEST(a_batch_counts_until_its_answer_is_read),
+        BATCH_TEST(each_whole_item_buys_time),
+        BATCH_TEST(white_space_without_end_is_refused),
+        BATCH_TEST(atomic_batches_have_a_room_together),
         BATCH_TEST(a_client_that_goes_leaves_what_is_in_flight_to_its_end),
         BATCH_TEST(a_client_that_half_closes_behind_the_end_gets_its_answer),
         BATCH_TEST(a_broken_body_is_a_problem_only_before_the_first_item),

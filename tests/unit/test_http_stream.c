@@ -26,6 +26,7 @@ struct stream {
     size_t taken;
     size_t allowance; /* takes no more than that */
     unsigned ends;
+    unsigned released;
     int broken;
 };
 
@@ -55,6 +56,11 @@ static void on_head(void *owner, struct http_exchange *x, struct http_ruling *ru
     ruling->streams = path_starts(x, "/s/") || path_starts(x, "/refuse");
 }
 
+static void on_released(void *owner)
+{
+    ((struct stream *)owner)->released++;
+}
+
 static void on_request(void *owner, struct http_exchange *x)
 {
     struct stream *s = owner;
@@ -68,6 +74,8 @@ static void on_request(void *owner, struct http_exchange *x)
     s->f->given++;
     s->taken = 0;
     s->x = x;
+    x->on_released = on_released;
+    x->released_owner = s;
     if (path_starts(x, "/s/refuse")) {
         s->x = NULL;
         http_exchange_answer_error(x, JM_EOVERLOAD, "not now");
@@ -86,6 +94,8 @@ static size_t on_body(void *owner, struct http_exchange *x, struct span data)
     assert_true(data.len > 0);
     assert_int_equal(s->ends, 0);
     s->taken += used;
+    if (data.data[0] == '!')
+        http_exchange_renew(x);
     if (path_starts(x, "/s/echo")) {
         buf_put(&x->body_out, data.data, used);
         http_exchange_push(x);
@@ -449,6 +459,8 @@ static void what_a_client_does_not_read_stops_what_it_sends(void **state)
         }
     } while (sent != last);
     assert_true(sent < 5 << 20);
+    assert_in_range(s->x->body_out.len + s->x->stream_out.len - s->x->sent_bytes, 500 << 10,
+                    900 << 10);
     while (sent < 20 << 20) { /* it begins to read, and both go on */
         size_t left = (20 << 20) - sent;
 
@@ -480,6 +492,7 @@ static void a_client_that_never_reads_is_cut_off(void **state)
     }
     assert_int_equal(s->f->gone, 1);
     assert_int_equal(s->ends, 0);
+    WAIT_FOR(s->f, s->released == 1);
     client_close(&c);
     stream_close(s);
 }
@@ -512,6 +525,7 @@ static void behind_the_status_line_a_framing_error_only_ends_the_answer(void **s
     client_hears(&c, OK_CHUNKED "2\r\nab\r\n"); /* and no last chunk */
     client_hears_end(&c);
     assert_int_equal(s->broken, JM_EREQUEST);
+    assert_int_equal(s->released, 1);
     client_close(&c);
     stream_close(s);
 }
@@ -533,6 +547,29 @@ static void a_slow_body_is_cut_off(void **state)
     client_hears(&c, OK_CHUNKED "1\r\na\r\n");
     client_hears_end(&c);
     assert_int_equal(s->broken, JM_ETIMEOUT);
+    client_close(&c);
+    stream_close(s);
+}
+
+static void what_is_worth_it_buys_another_time_limit(void **state)
+{
+    const struct http_conf conf = {.body_ms = 200};
+    struct stream *s = stream_open(&conf);
+    uint64_t begun_ms = clock_mono_ms(clock_real());
+    struct client c;
+
+    (void)state;
+    client_open(&c, s->f);
+    client_say(&c, POST("/s/count", "Content-Length: 5\r\n"));
+    for (uint64_t i = 1; i <= 4; i++) {
+        while (clock_mono_ms(clock_real()) < begun_ms + i * 100)
+            fixture_turn(s->f, -1);
+        client_say(&c, "!");
+    }
+    WAIT_FOR(s->f, s->ends > 0);
+    assert_int_equal(s->broken, JM_ETIMEOUT); /* only behind the last */
+    assert_int_equal(s->taken, 4);
+    assert_in_range(clock_mono_ms(clock_real()) - begun_ms, 500, 10000);
     client_close(&c);
     stream_close(s);
 }
@@ -699,6 +736,7 @@ int main(void)
         cmocka_unit_test(a_framing_error_is_answered_by_the_handler),
         cmocka_unit_test(behind_the_status_line_a_framing_error_only_ends_the_answer),
         cmocka_unit_test(a_slow_body_is_cut_off),
+        cmocka_unit_test(what_is_worth_it_buys_another_time_limit),
         cmocka_unit_test(the_time_in_which_the_handler_takes_nothing_does_not_count),
         cmocka_unit_test(a_client_that_goes_in_the_middle_is_told_once),
         cmocka_unit_test(a_client_that_half_closes_behind_its_body_gets_the_answer),

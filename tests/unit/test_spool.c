@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -117,6 +118,25 @@ static void a_piece_may_be_larger_than_one_write(void **state)
     free(large);
 }
 
+static void what_is_discarded_takes_up_no_room(void **state)
+{
+    static uint8_t piece[1 << 20];
+    struct world *w = *state;
+    struct stat now;
+
+    spool_put(&w->spool, span_of(piece, sizeof(piece)));
+    flush(w);
+    spool_put(&w->spool, span_of(piece, sizeof(piece)));
+    assert_true(w->spool.is_writing);
+    spool_discard(&w->spool);
+    spool_put(&w->spool, span_of(piece, sizeof(piece)));
+    assert_int_equal(spool_bytes(&w->spool), 0);
+    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+    assert_false(w->spool.is_writing);
+    assert_int_equal(fstat(w->spool.fd, &now), 0);
+    assert_int_equal(now.st_size, 0);
+}
+
 static void nothing_needs_no_write(void **state)
 {
     struct world *w = *state;
@@ -160,6 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SPOOL_TEST(what_was_put_is_read),
         SPOOL_TEST(a_piece_may_be_larger_than_one_write),
+        SPOOL_TEST(what_is_discarded_takes_up_no_room),
         SPOOL_TEST(nothing_needs_no_write),
         SPOOL_TEST(a_file_that_can_grow_no_more_is_told),
         SPOOL_TEST(without_a_directory_there_is_no_spool),
