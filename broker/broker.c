@@ -194,6 +194,7 @@ static void on_carrier_closed(void *owner)
 {
     struct broker *b = owner;
 
+    core_close_carrier(&b->core);
     writer_close(b->writer);
 }
 

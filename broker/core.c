@@ -38,6 +38,7 @@ int core_init(struct core *c, const struct core_conf *conf, const struct core_se
     expiry_init(&c->expiry, c);
     purge_init(&c->purge, c);
     waiters_init(&c->waiters);
+    core_close_init(&c->close);
     seams->carrier->owner = c;
     seams->carrier->on_link = on_link;
     seams->carrier->on_wake = on_wake;
@@ -46,6 +47,7 @@ int core_init(struct core *c, const struct core_conf *conf, const struct core_se
 
 void core_done(struct core *c)
 {
+    core_close_all(c);
     waiters_done(&c->waiters);
     hosts_done(&c->hosts);
     results_done(&c->results);

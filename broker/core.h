@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "broker/carrier.h"
+#include "broker/core_close.h"
 #include "broker/confs.h"
 #include "broker/core_change.h"
 #include "broker/dispatch.h"
@@ -74,6 +75,7 @@ struct core {
     struct expiry expiry;
     struct purge purge;
     struct wall_watch wall;
+    struct core_close close;
     struct waiters waiters;
     size_t submits; /* on their way to the store */
     size_t submits_bytes;
@@ -90,8 +92,8 @@ int core_init(struct core *c, const struct core_conf *conf,
  */
 int core_start(struct core *c, struct reader *reader) JM_MUST_CHECK;
 
-/* Frees what the core holds; nothing may be outstanding (after the runner and the carrier are
- * closed). */
+/* The carrier, the runner and the timers are closed: completes what is left (core_close.h), and
+ * frees what the core holds. */
 void core_done(struct core *c);
 
 /* What is done once per loop turn: pushes in one command per queue, takes from the backlog, wakes

@@ -170,10 +170,16 @@ void dispatch_mark(struct dispatch *d, struct queue *q)
     list_insert_before(at->next, &q->marked);
 }
 
+/* In the same order, and without a search for each queue's place. */
 static void mark_all(struct dispatch *d)
 {
-    LIST_EACH(node, &d->core->queues.all)
-    dispatch_mark(d, queues_entry(node));
+    LIST_EACH(node, &d->core->queues.by_served)
+    {
+        struct queue *q = LIST_ENTRY(node, struct queue, in_served);
+
+        list_remove(&q->marked);
+        list_push_back(&d->marked, &q->marked);
+    }
 }
 
 uint64_t dispatch_now_ms(const struct dispatch *d)
@@ -491,8 +497,8 @@ void dispatch_turn(struct dispatch *d)
     if (list_is_empty(&d->recalled) && list_is_empty(&d->marked))
         return;
     set_now(d);
-    while ((node = list_pop_front(&d->recalled)) != NULL)
-        dispatch_finish_recall(LIST_ENTRY(node, struct dispatch_recall, link));
+    while (dispatch_finish_one(d))
+        continue;
     while ((node = list_pop_front(&d->marked)) != NULL)
         turn_queue(d, LIST_ENTRY(node, struct queue, marked));
 }

@@ -95,7 +95,6 @@ struct dispatch {
     struct hash by_id;
     struct list marked;        /* queue.marked: looked at in the next dispatch_turn */
     struct list short_of_room; /* queue.waiting: have a backlog, and others leave no room */
-    uint64_t served;           /* takes so far: queues that took longer ago are looked at first */
     size_t jobs;
     size_t bytes;
     size_t taking_jobs; /* what the takes under way may bring at most */
@@ -161,7 +160,10 @@ void dispatch_on_end(struct dispatch *d, uint64_t id, uint32_t attempt, uint64_t
 /* The job has not begun and goes back to the backlog: what it has of rates goes back too. */
 void dispatch_return_tokens(struct dispatch_job *job);
 
-/* Pushes the outboxes, takes from the backlogs. */
+/* Completes one of the recalls of jobs that had not gone out; false if there is none. */
+bool dispatch_finish_one(struct dispatch *d);
+
+/* Completes those, pushes the outboxes, takes from the backlogs. */
 void dispatch_turn(struct dispatch *d);
 
 /* Takes back a job that is out and no longer wanted. Marks it is_over. `number` then is 1: it was

@@ -138,9 +138,4 @@ void dispatch_put_back(struct dispatch *d, struct list *jobs);
 /* Asks the store for more, if there is a backlog and a good part of the window is free. */
 void dispatch_take_if_room(struct dispatch *d, struct queue *q);
 
-/* ---- dispatch_recall.c ---- */
-
-/* Answers a recall whose `number` is known. */
-void dispatch_finish_recall(struct dispatch_recall *r);
-
 #endif

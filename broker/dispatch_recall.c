@@ -30,7 +30,8 @@ static void settle(struct dispatch *d, struct dispatch_job *job, bool is_withdra
     }
 }
 
-void dispatch_finish_recall(struct dispatch_recall *r)
+/* Its number is known. */
+static void finish_recall(struct dispatch_recall *r)
 {
     struct dispatch *d = r->dispatch;
     struct dispatch_job *job = dispatch_find_attempt(d, r->id, r->attempt);
@@ -45,12 +46,21 @@ void dispatch_finish_recall(struct dispatch_recall *r)
     r->on_done(r);
 }
 
+bool dispatch_finish_one(struct dispatch *d)
+{
+    struct list *node = list_pop_front(&d->recalled);
+
+    if (node != NULL)
+        finish_recall(LIST_ENTRY(node, struct dispatch_recall, link));
+    return node != NULL;
+}
+
 static void on_recalled(struct carrier_req *req)
 {
     struct dispatch_recall *r = JM_CONTAINER_OF(req, struct dispatch_recall, req);
 
     r->number = req->status == 0 ? (int)req->number : -1;
-    dispatch_finish_recall(r);
+    finish_recall(r);
 }
 
 /* A job that has not gone out yet needs no word with Redis; it only may not be answered from here.

@@ -245,7 +245,7 @@ static void submit(struct take *t, size_t bytes)
     };
     write_rates(t);
     list_init(&t->op.op.link);
-    t->queue->served = ++d->served;
+    queues_note_served(&d->core->queues, t->queue);
     t->queue->is_taking = true;
     t->queue->taking_jobs = p->jobs;
     d->taking_jobs += p->jobs;

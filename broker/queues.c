@@ -10,6 +10,7 @@ void queues_init(struct queues *qs)
 {
     *qs = (struct queues){0};
     list_init(&qs->all);
+    list_init(&qs->by_served);
 }
 
 void queues_done(struct queues *qs)
@@ -60,6 +61,7 @@ static struct queue *queue_new(struct span name)
     list_init(&q->urgent);
     list_init(&q->at_task);
     timer_init(&q->tokens, NULL);
+    list_init(&q->in_served);
     list_init(&q->marked);
     list_init(&q->waiting);
     return q;
@@ -77,7 +79,15 @@ struct queue *queues_need(struct queues *qs, struct span name)
         return NULL;
     }
     list_push_back(&qs->all, &q->in_order);
+    list_push_front(&qs->by_served, &q->in_served);
     return q;
+}
+
+void queues_note_served(struct queues *qs, struct queue *q)
+{
+    q->served = ++qs->served;
+    list_remove(&q->in_served);
+    list_push_back(&qs->by_served, &q->in_served);
 }
 
 size_t queues_count(const struct queues *qs)

@@ -23,9 +23,10 @@ struct key;
 
 struct queue {
     struct hash_node by_name;
-    struct list in_order; /* queues.all, by first use */
-    struct span name;     /* its own copy */
-    char key[KEYS_BYTES]; /* of its list in Redis */
+    struct list in_order;  /* queues.all, by first use */
+    struct list in_served; /* queues.by_served */
+    struct span name;      /* its own copy */
+    char key[KEYS_BYTES];  /* of its list in Redis */
 
     struct store_counts counts; /* as of the last commit */
     struct queue_conf conf;     /* what people have set */
@@ -55,7 +56,7 @@ struct queue {
     struct timer tokens;                   /* when there may be one again */
     struct dispatch *dispatch;             /* that the timer marks it at */
     struct list marked;  /* linked while something may be to do at the end of this turn */
-    uint64_t served;     /* dispatch.served at its last take */
+    uint64_t served;     /* queues.served at its last take; 0: none yet */
     struct list waiting; /* dispatch.short_of_room */
     bool is_taking;      /* a STORE_TAKE is under way */
     size_t taking_jobs;  /* that may bring so many */
@@ -67,6 +68,8 @@ struct queue {
 struct queues {
     struct hash by_name;
     struct list all;
+    struct list by_served; /* who was served longest ago is the first */
+    uint64_t served;       /* takes so far */
 };
 
 void queues_init(struct queues *qs);
@@ -77,6 +80,9 @@ struct queue *queues_find(const struct queues *qs, struct span name);
 
 /* The same, made if there is none; NULL above JM_QUEUES or without memory. */
 struct queue *queues_need(struct queues *qs, struct span name);
+
+/* Something is taken out of its backlog now: of all queues it is the last to be looked at again. */
+void queues_note_served(struct queues *qs, struct queue *q);
 
 size_t queues_count(const struct queues *qs);
 

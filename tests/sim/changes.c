@@ -219,6 +219,59 @@ static void many_are_cancelled_in_several_commits_and_taken_back(void **state)
     assert_int_equal(waiter.id, 0);
 }
 
+/* ---- the end of the broker ---- */
+
+static int recalls;
+
+static void on_recalled(struct dispatch_recall *r)
+{
+    (void)r;
+    recalls++;
+}
+
+struct ending {
+    struct store_probe probe;
+    struct dispatch *dispatch;
+    uint64_t ids[2];
+    struct dispatch_recall recalls[2];
+};
+
+static void on_probed(struct store_op *op)
+{
+    struct ending *e = JM_CONTAINER_OF(op, struct ending, probe.op);
+
+    assert_int_equal(op->status, JM_ESTORE);
+    for (size_t i = 0; i < JM_COUNT_OF(e->ids); i++) {
+        struct dispatch_job *job = dispatch_find(e->dispatch, e->ids[i]);
+
+        e->recalls[i].on_done = on_recalled;
+        if (i == 0)
+            job->place = DISPATCH_RETURNING; /* as if it were on its way back to the backlog */
+        assert_int_equal(dispatch_withdraw(e->dispatch, job, &e->recalls[i]), 0);
+    }
+    assert_int_equal(recalls, 0);
+}
+
+/* One of a job that is at home waits for a turn that does not come any more, and one of a job that
+ * is out would ask a Redis to which there is no link. */
+static void a_recall_that_begins_while_the_broker_ends_is_completed_too(void **state)
+{
+    struct sim *s = *state;
+    struct ending e = {.dispatch = &s->core->dispatch};
+
+    recalls = 0;
+    story_beat_for(s, 5, "live", 0);
+    for (size_t i = 0; i < JM_COUNT_OF(e.ids); i++)
+        e.ids[i] = story_submit(s, (struct story_job){.queue = "live"});
+    sim_run_ms(s, 100);
+    e.probe.op = (struct store_op){.kind = STORE_PROBE, .on_done = on_probed};
+    list_init(&e.probe.op.link);
+    runner_submit(s->core->seams.runner, &e.probe.op);
+    sim_broker_crash(s);
+    assert_int_equal(recalls, 2);
+    sim_broker_start(s);
+}
+
 /* ---- expiry ---- */
 
 static void a_job_that_waits_in_redis_is_taken_back_and_expires(void **state)
@@ -384,6 +437,7 @@ int main(void)
         STORY(a_job_in_the_backlog_is_changed_at_once),
         STORY(a_cancelled_job_that_still_runs_is_tried_again),
         STORY(many_are_cancelled_in_several_commits_and_taken_back),
+        STORY(a_recall_that_begins_while_the_broker_ends_is_completed_too),
         STORY(a_job_that_waits_in_redis_is_taken_back_and_expires),
         STORY(a_job_that_has_begun_in_time_does_not_expire),
         STORY(what_expired_while_the_broker_was_away_expires_at_its_start),

@@ -730,6 +730,38 @@ static void the_length_limit_counts_what_is_on_its_way(void **state)
     sim_run_ms(s, 100);
 }
 
+/* ---- who is looked at first ---- */
+
+static void whoever_was_served_longest_ago_is_looked_at_first(void **state)
+{
+    enum { QUEUES = 50 };
+    struct sim *s = *state;
+    struct dispatch *d = &s->core->dispatch;
+    struct queue *queues[QUEUES];
+    uint64_t last = 0;
+    size_t count = 0;
+    char name[8];
+
+    for (unsigned i = 0; i < QUEUES; i++) {
+        snprintf(name, sizeof(name), "q%u", i);
+        queues[i] = core_need_queue(s->core, span_of_str(name));
+    }
+    for (size_t i = 0; i < 1000; i++)
+        queues_note_served(&s->core->queues, queues[sim_random(s, QUEUES - 5)]);
+    for (size_t i = 0; i < 10; i++) /* some are marked already */
+        dispatch_mark(d, queues[sim_random(s, QUEUES)]);
+    dispatch_on_link(d, d->is_link_up);
+    LIST_EACH(node, &d->marked)
+    {
+        const struct queue *q = LIST_ENTRY(node, struct queue, marked);
+
+        assert_true(q->served >= last);
+        last = q->served;
+        count++;
+    }
+    assert_int_equal(count, queues_count(&s->core->queues));
+}
+
 /* ---- settings ---- */
 
 struct setting {
@@ -833,6 +865,7 @@ int main(void)
         STORY(what_comes_back_without_having_begun_brings_its_token_back),
         STORY(what_a_limit_keeps_back_does_not_widen_the_window),
         STORY(the_length_limit_counts_what_is_on_its_way),
+        STORY(whoever_was_served_longest_ago_is_looked_at_first),
         STORY(settings_are_changed_one_after_another),
     };
 

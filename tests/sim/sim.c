@@ -196,8 +196,7 @@ void sim_broker_crash(struct sim *s)
     s->crashes++;
     s->runner.is_dead = true;
     sim_redis_break_link(s);
-    sim_runner_crash(s);
-    core_turn(s->core);
+    core_close_carrier(s->core);
     sim_runner_crash(s);
     while (!list_is_empty(&s->armed))
         list_remove(s->armed.next);
