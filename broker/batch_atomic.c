@@ -187,7 +187,8 @@ void batch_atomic_take(struct batch *b, struct batch_item *item)
         batch_atomic_refuse(b, &f);
         return;
     }
-    put_outcome(a, &(struct core_outcome){.queue = queue, .has_key = item->submit.op.key.len > 0});
+    put_outcome(a, &(struct core_outcome){.queue = queue,
+                                          .may_be_known = core_may_be_known(&item->submit)});
     if (!a->is_bad && a->spool.status == 0)
         put_record(a, item);
     count_spool(b);

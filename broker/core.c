@@ -266,7 +266,13 @@ static int refuse_overload(struct core *c, struct core_submit *s, uint64_t limit
     return JM_EOVERLOAD;
 }
 
-/* A full queue makes no new job, but a repeat of an Idempotency-Key is answered all the same. */
+bool core_may_be_known(const struct core_submit *s)
+{
+    return s->op.key.len > 0 || s->op.unique.how != UNIQUE_NOT;
+}
+
+/* A full queue makes no new job, but a repeat of an Idempotency-Key, and a unique job that is there
+ * already, are answered all the same. */
 int core_submit(struct core *c, struct core_submit *s)
 {
     struct queue *q = core_need_queue(c, s->op.spec.queue);
@@ -274,7 +280,7 @@ int core_submit(struct core *c, struct core_submit *s)
 
     s->ret_limit = q != NULL ? q->conf.max_queued : 0;
     s->op.is_repeat_only = q != NULL && core_is_queue_full(q);
-    if (s->op.is_repeat_only && s->op.key.len == 0) {
+    if (s->op.is_repeat_only && !core_may_be_known(s)) {
         c->stats.queue_full++;
         return JM_EQUEUEFULL;
     }

@@ -143,8 +143,10 @@ bool core_is_overloaded(const struct core *c);
  * repeat is told the same. 0: at once. */
 int64_t core_submit_due_ms(const struct core_submit *s, uint64_t id);
 
-/* For core_batch.c: whether a queue holds as many jobs as it may, with what is on its way; and what
- * is to be done with a job that was cancelled for a new one. */
+/* For core_batch.c: whether only the store can tell if a submit is to make a job; whether a queue
+ * holds as many jobs as it may, with what is on its way; and what is to be done with a job that was
+ * cancelled for a new one. */
+bool core_may_be_known(const struct core_submit *s);
 bool core_is_queue_full(const struct queue *q);
 void core_stop_replaced(struct core *c, uint64_t id);
 

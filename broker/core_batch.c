@@ -87,14 +87,15 @@ static void give_room_back(struct core_batch *b, size_t count)
 }
 
 /* From here on until the commit they count as jobs that are on their way to the backlog. One that
- * finds no room may be the repeat of a key still, which only the store can tell. */
+ * finds no room may be the repeat of a key still, or a unique job that is there, which only the
+ * store can tell. */
 static int find_room(struct core_batch *b)
 {
     for (size_t i = 0; i < b->count; i++) {
         struct core_outcome *o = &b->outcomes[i];
 
         o->full_at = core_is_queue_full(o->queue) ? o->queue->conf.max_queued : 0;
-        if (o->full_at > 0 && !o->has_key) {
+        if (o->full_at > 0 && !o->may_be_known) {
             o->status = JM_EQUEUEFULL;
             b->core->stats.queue_full++;
             give_room_back(b, i);

@@ -14,10 +14,11 @@ struct core_outcome {
     bool is_replay; /* by its key */
     bool is_existing;
     bool has_key;
+    bool may_be_known; /* has a key or is unique */
     enum job_state state;
     uint64_t id; /* the new one's, or that of the job that was there */
     uint64_t replaced_id;
-    struct queue *queue; /* of a batch: where it belongs; set by the caller, as has_key is */
+    struct queue *queue; /* of a batch: where it belongs; set by the caller, as may_be_known is */
     uint64_t full_at;    /* likewise: so many may wait there, and do; 0: there is room */
 };
 
@@ -26,7 +27,7 @@ void core_outcome_set(struct core_outcome *o, const struct core_submit *s, int s
 
 struct core_batch {
     /* Given by the caller. */
-    struct core_outcome *outcomes; /* one for each, with its queue and has_key */
+    struct core_outcome *outcomes; /* one for each, with its queue and may_be_known */
     size_t count;
     /* Called by the thread that runs the store, for each job in turn: gives it filled in as for
      * core_submit, or fails with JM_E…. It is left alone until the next call. */

@@ -72,8 +72,9 @@ int job_read_check_key(struct span key, int error, const char *field, struct fau
 }
 
 /* What makes two maps the same request: the fields that are there, in the table's order, each with
- * its name and its msgpack value. So neither the order of the members nor JSON or msgpack matters,
- * and a field that a later version adds does not change what older requests were. */
+ * its name and the bytes of its msgpack value. So the order of the members does not matter, nor
+ * JSON or msgpack, as long as the msgpack is written as JSON is turned into it: each value in its
+ * shortest form. And a field that a later version adds does not change what older requests were. */
 static int digest_fields(struct digest *digest, const struct span *raw, struct store_submit *op,
                          struct fault *f)
 {

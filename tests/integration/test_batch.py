@@ -262,6 +262,23 @@ class Items(Batch):
                          (422, ["batch_refused"] * 2 + ["queue_full"] * 3))
         self.assertEqual(mixed.value[2]["error"]["limit"], 5)
 
+    def test_a_full_queue_answers_with_the_unique_job_that_is_there(self):
+        self.mill.call("PATCH", "/v1/queues/tight", {"max_queued": 1})
+        item = {"task": "a", "queue": "tight", "unique": {"key": "tight"}}
+        first = self.batch([item]).value[0]["id"]
+        for answer in (self.mill.call("POST", "/v1/jobs", item), self.batch([item]),
+                       self.batch([item], path=PATH + "?atomic=true")):
+            self.assertEqual(answer.status, 200)
+            value = answer.value[0] if isinstance(answer.value, list) else answer.value
+            self.assertEqual((value["id"], value["is_existing"]), (first, True))
+        for unique, code in (({"key": "tight", "on_conflict": "reject"}, "unique_conflict"),
+                             ({"key": "loose"}, "queue_full")):
+            alone = self.mill.call("POST", "/v1/jobs", {**item, "unique": unique})
+            self.assertEqual(alone.code, code)
+            self.assertEqual(self.batch([{**item, "unique": unique}]).value[0]["error"]["code"], code)
+            self.assertEqual(self.batch([{**item, "unique": unique}], path=PATH + "?atomic=true")
+                             .value[0]["error"]["code"], code)
+
     def test_defaults_of_a_queue_are_those_of_its_items(self):
         self.mill.call("PATCH", "/v1/queues/urgent", {"defaults": {"priority": 8, "max_attempts": 2}})
         for path in (PATH, PATH + "?atomic=true"):
