@@ -83,7 +83,8 @@ msgpack_packer *task_result(struct task_call *call);
 void task_put_result(struct task_call *call, struct span value);
 
 /* Fails the call; the last one counts. `code` is a word by the rule of task names (task_failed if
- * NULL), the sentence is for people and cut at JM_ERROR_MESSAGE_BYTES. Returns what run returns. */
+ * NULL), shown as the error's task_code if it is none of jobmill's own; the sentence is for people
+ * and cut at JM_ERROR_MESSAGE_BYTES. Returns what run returns. */
 int task_fail(struct task_call *call, const char *code, const char *fmt, ...) JM_PRINTF(3, 4);
 
 /* task_fail, and no attempt follows: it would fail again. */

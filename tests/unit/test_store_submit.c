@@ -142,6 +142,26 @@ static void a_period_is_over_to_the_millisecond_and_outlives_its_job(void **stat
     assert_int_equal(answer_of(&op), MADE);
 }
 
+static void a_place_can_be_held_by_a_job_that_is_purged(void **state)
+{
+    struct fixture *f = *state;
+    struct store_submit op = unique_of(1, UNIQUE_PERIOD, UNIQUE_EXISTING);
+    struct store_purge purge = {.max_rows = 100};
+
+    op.unique.period_ms = 20 * DAY_MS;
+    assert_int_equal(fixture_run(f, &op.op, STORE_SUBMIT), 0);
+    bring_into(f, 1, JOB_SUCCEEDED);
+    f->now_ms += 2 * DAY_MS;
+    purge.now_ms = f->now_ms;
+    assert_int_equal(fixture_run(f, &purge.op, STORE_PURGE), 0);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM jobs"), 0);
+    op = unique_of(2, UNIQUE_PERIOD, UNIQUE_EXISTING);
+    assert_int_equal(fixture_run(f, &op.op, STORE_SUBMIT), 0);
+    assert_int_equal(answer_of(&op), EXISTS);
+    assert_int_equal(op.ret_existing_id, 1);
+    assert_int_equal(op.ret_existing_state, JOB_NONE);
+}
+
 static void a_person_who_deletes_a_unique_job_frees_its_place(void **state)
 {
     struct fixture *f = *state;
@@ -308,6 +328,7 @@ int main(void)
         SUBMIT_TEST(a_unique_job_holds_its_place_as_long_as_it_says),
         SUBMIT_TEST(the_last_one_made_holds_the_place),
         SUBMIT_TEST(a_period_is_over_to_the_millisecond_and_outlives_its_job),
+        SUBMIT_TEST(a_place_can_be_held_by_a_job_that_is_purged),
         SUBMIT_TEST(a_person_who_deletes_a_unique_job_frees_its_place),
         SUBMIT_TEST(a_repeated_key_goes_before_a_unique_place),
         SUBMIT_TEST(of_two_in_one_batch_the_second_finds_the_first),
