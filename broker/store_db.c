@@ -28,13 +28,16 @@ static int flags_of(enum store_db_mode mode)
     return 0;
 }
 
-/* secure_delete is on in Debian's build and would rewrite what every DELETE frees. */
+/* secure_delete is on in Debian's build and would rewrite what every DELETE frees. A log of up to
+ * twice the size at which the writer starts it anew is overwritten, which costs less than to make
+ * it longer again; what one large transaction has made of it is cut off when it starts anew. */
 static const char *pragmas_of(enum store_db_mode mode)
 {
     if (mode == STORE_DB_READER)
         return "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;";
     return "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;"
            "PRAGMA secure_delete = OFF; PRAGMA temp_store = MEMORY;"
+           "PRAGMA journal_size_limit = 33554432;"
            "PRAGMA cache_size = -4096; PRAGMA trusted_schema = OFF;";
 }
 

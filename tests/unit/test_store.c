@@ -4,6 +4,8 @@
 #include "lib/hash.h"
 #include "tests/unit/store_fixture.h"
 
+#include <sys/stat.h>
+
 #include "schema/migrations.h"
 
 /* ---- opening ---- */
@@ -649,6 +651,55 @@ static void a_checkpoint_lets_the_log_start_anew(void **state)
 
 #define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
+static off_t log_bytes(struct fixture *f)
+{
+    char path[400];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "%s-wal", f->path);
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
+/* One transaction of `count` jobs with arguments of 1 MB. */
+static void submit_megabytes(struct fixture *f, uint64_t first_id, size_t count)
+{
+    static uint8_t args[1 << 20] = {0xc6, 0x00, 0x0f, 0xff, 0xfb}; /* bin of what follows */
+    struct store_submit ops[64];
+    struct list list;
+
+    list_init(&list);
+    assert_true(count <= JM_COUNT_OF(ops));
+    for (size_t i = 0; i < count; i++) {
+        ops[i] = fixture_submit_of(first_id + i, "q", JOB_QUEUED);
+        ops[i].spec.args = span_of(args, sizeof(args));
+        list_push_back(&list, &ops[i].op.link);
+    }
+    assert_int_equal(store_run(f->store, &list), 0);
+}
+
+/* What is there of it is written over again; only what one large batch has made of it goes. */
+static void a_log_that_has_become_large_is_cut_when_it_starts_anew(void **state)
+{
+    struct fixture *f = *state;
+    off_t usual;
+
+    submit_megabytes(f, 1, 20);
+    usual = log_bytes(f);
+    assert_true(usual > 20 << 20);
+    for (uint64_t round = 1; round < 4; round++) {
+        assert_int_equal(store_checkpoint(f->store, true), 0);
+        submit_megabytes(f, 100 * round, round);
+        assert_int_equal(log_bytes(f), usual);
+    }
+    submit_megabytes(f, 1000, 40);
+    assert_true(log_bytes(f) > 40 << 20);
+    assert_int_equal(store_checkpoint(f->store, true), 0);
+    submit_megabytes(f, 2000, 1);
+    assert_int_equal(log_bytes(f), 32 << 20);
+    fixture_check_counts(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -679,6 +730,7 @@ int main(void)
         STORE_TEST(a_batch_tells_the_counts_that_it_changed_and_no_others),
         STORE_TEST(what_was_synced_is_there_after_a_crash),
         STORE_TEST(a_checkpoint_lets_the_log_start_anew),
+        STORE_TEST(a_log_that_has_become_large_is_cut_when_it_starts_anew),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
