@@ -91,6 +91,34 @@ static void a_host_that_is_slow_to_come_back_to_an_emptied_redis_keeps_its_lease
     assert_int_equal(s->core->hosts.stats.lost_charged, 1);
 }
 
+/* A job that was claimed, and in no beat when its host died: whether the broker was started again
+ * meanwhile makes no difference. Where no host died it is nobody's fault. */
+static void a_job_that_may_have_killed_its_host_is_charged_also_behind_a_restart(void **state)
+{
+    struct sim *s = *state;
+
+    for (int dies = 0; dies < 2; dies++) {
+        const struct hosts_stats *stats;
+
+        story_beat_for(s, 5, "live", 0);
+        (void)story_submit_bytes(s, "live", 100);
+        sim_run_ms(s, 100);
+        assert_int_not_equal(story_claim(s, "live").id, 0);
+        sim_broker_crash(s);
+        sim_broker_start(s);
+        if (dies)
+            sim_run_ms(s, 30000);
+        else
+            story_beat_for(s, 30, "live", 0);
+        stats = &s->core->hosts.stats;
+        assert_int_equal(stats->died, dies);
+        assert_int_equal(stats->lost_charged, dies);
+        assert_int_equal(stats->lost_free, 1 - dies);
+        (void)story_end_all(s, "live");
+        sim_run_ms(s, 1000);
+    }
+}
+
 static void a_job_that_kills_its_host_before_any_beat_is_charged_in_the_end(void **state)
 {
     struct sim *s = *state;
@@ -163,6 +191,7 @@ int main(void)
         STORY(a_queue_that_found_no_room_goes_on_when_others_leave_some),
         STORY(takes_under_way_count_as_taken_room),
         STORY(a_host_that_is_slow_to_come_back_to_an_emptied_redis_keeps_its_lease),
+        STORY(a_job_that_may_have_killed_its_host_is_charged_also_behind_a_restart),
         STORY(a_job_that_kills_its_host_before_any_beat_is_charged_in_the_end),
         STORY(a_new_queue_learns_at_once_who_serves_it),
         STORY(a_cancel_that_a_restart_forgot_is_ordered_by_the_heartbeats),
