@@ -3,11 +3,11 @@
 #include "broker/core.h"
 
 enum {
-    STEP_ROWS = 128,          /* 0.8 ms of the writer's time */
-    MOST_ROWS = 1024,         /* likewise 6 ms, while more is due than that */
-    PAUSE_MS = 2,             /* between steps while there is more: commits go first */
-    LEAST_WAIT_MS = 1000,     /* else */
-    MOST_WAIT_MS = 10 * 1000, /* nobody tells of an end that is kept only for moments */
+    STEP_ROWS = 128,         /* 0.8 ms of the writer's time */
+    MOST_ROWS = 1024,        /* likewise 6 ms, while more is due than that */
+    PAUSE_MS = 2,            /* between steps while there is more: commits go first */
+    LEAST_WAIT_MS = 1000,    /* else */
+    MOST_WAIT_MS = 2 * 1000, /* nobody tells of an end that is kept only for moments */
 };
 
 static int64_t wall_ms(const struct purge *p)

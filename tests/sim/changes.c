@@ -424,7 +424,7 @@ static void a_purge_that_has_much_to_do_takes_larger_steps(void **state)
     steps = stats->steps;
     sim_run_ms(s, 15000);
     assert_int_equal(stats->rows, JOBS);
-    assert_in_range(stats->steps - steps, 5, 12);
+    assert_in_range(stats->steps - steps, 5, 14);    /* some find nothing yet, or any more */
     assert_int_equal(s->core->purge.step_rows, 128); /* small again */
 }
 
