@@ -68,7 +68,7 @@ static void put_bar(struct buf *out, double done, double total)
 
     buf_put_u8(out, '[');
     for (int i = 0; i < BAR_CELLS; i++)
-        buf_put_str(out, i < (int)(share * BAR_CELLS) ? "█" : "░");
+        buf_put_str(out, i < (int)(share * (double)BAR_CELLS) ? "█" : "░");
     buf_printf(out, "] %3d %%  %.15g/%.15g", (int)(share * 100), done, total);
 }
 
