@@ -83,7 +83,8 @@ struct dispatch_job {
 };
 
 struct dispatch_stats {
-    uint64_t pushed;
+    uint64_t pushes; /* commands */
+    uint64_t pushed; /* jobs */
     uint64_t refused;
     uint64_t unknown_pushes;
     uint64_t recalled;

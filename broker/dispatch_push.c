@@ -130,6 +130,7 @@ static void on_pushed(struct carrier_req *req)
 
     switch (req->status) {
     case 0:
+        d->stats.pushes++;
         d->stats.pushed += req->value_count;
         if ((size_t)req->number <= req->value_count && is_wanting(d, p->queue))
             window_on_starved(&p->queue->window);

@@ -111,12 +111,15 @@ static void write_results(struct buf *out, const struct results_stats *s)
     put_labelled(out, "results_dropped_total", "reason", dropped, JM_COUNT_OF(dropped),
                  "Results that were not applied, by reason.");
     put(out, "results_lists_total", "counter", s->lists, "Results lists taken from Redis.");
+    put(out, "results_slices_total", "counter", s->slices, "Slices in which they were applied.");
     put(out, "results_entries_total", "counter", s->entries, "Entries in them.");
 }
 
 static void write_dispatch(struct buf *out, const struct dispatch *d)
 {
-    put(out, "dispatch_pushed_total", "counter", d->stats.pushed, "Jobs pushed to Redis.");
+    put(out, "dispatch_pushes_total", "counter", d->stats.pushes,
+        "Commands that pushed jobs to Redis.");
+    put(out, "dispatch_pushed_total", "counter", d->stats.pushed, "Jobs in them.");
     put(out, "dispatch_refused_total", "counter", d->stats.refused, "Jobs that Redis refused.");
     put(out, "dispatch_unknown_total", "counter", d->stats.unknown_pushes,
         "Jobs of which it is not known whether Redis took them.");

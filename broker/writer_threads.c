@@ -8,6 +8,8 @@
  */
 #include "broker/writer_inside.h"
 
+#include <pthread.h>
+
 #include "schema/errors.h"
 
 enum {
@@ -18,6 +20,12 @@ enum {
     WAL_WORTH_BYTES = 1 << 20,
     WAL_RESTART_BYTES = 16 << 20,
 };
+
+/* For top, perf and ./dev bench. */
+static void name_thread(const char *name)
+{
+    (void)pthread_setname_np(pthread_self(), name);
+}
 
 /* ---- the writer thread ---- */
 
@@ -254,6 +262,7 @@ void writer_threads_write(void *arg)
     struct writer *w = arg;
     bool is_end = false;
 
+    name_thread("writer");
     while (!is_end) {
         struct writer_batch *b = take_batch(w, &is_end);
 
@@ -292,6 +301,7 @@ void writer_threads_checkpoint(void *arg)
 {
     struct writer *w = arg;
 
+    name_thread("checkpoint");
     while (wait_for_news(w)) {
         int rc = store_checkpoint(w->store, false);
 
