@@ -1,14 +1,13 @@
 /*
  * load.c: one generator for all HTTP rows of the bench. Keeps a number of connections busy with one
- * request template for some seconds, and prints one JSON line.
+ * request (request.h) for some seconds, or until some number of answers, and prints one JSON line.
+ * The time begins when the last connection is open.
  *
  * Closed loop: each connection sends its next request when it has its answer. Open loop (--rate):
  * requests are due at fixed times whatever the answers do; a request's time counts from when it was
  * due, also while it had to wait for a free connection, so that a stall of the server is seen in
  * full ("coordinated omission", G. Tene). A timerfd wakes the loop for them: libuv's timers know
  * only milliseconds, and what they come late would count as the server's.
- *
- * Each "{n}" in the body becomes a number of 12 digits that is never the same twice in a run.
  */
 #include <assert.h>
 #include <errno.h>
@@ -25,10 +24,9 @@
 #include "lib/list.h"
 #include "lib/opt.h"
 #include "tests/bench/histogram.h"
+#include "tests/bench/request.h"
 
-enum { IN_BYTES = 1 << 20, NUMBER_DIGITS = 12, NUMBERS = 10000 };
-
-#define FIRST_NUMBER UINT64_C(100000000000)
+enum { IN_BYTES = 1 << 20, CONNECTING = 64 /* at a time, so that no backlog overflows */ };
 
 struct conf {
     uint64_t port;
@@ -38,9 +36,8 @@ struct conf {
     uint64_t warmup_ms;
     uint64_t rate;
     uint64_t expect;
-    const char *method;
-    const char *path;
-    const char *body;
+    uint64_t requests;
+    struct request_conf request;
 };
 
 struct load;
@@ -69,14 +66,14 @@ struct load {
     int wake_fd;
     struct conn *conns;
     struct list idle;
-    struct buf request;
-    size_t numbers[NUMBERS]; /* where they stand in the request */
-    size_t number_count;
-    uint64_t next_number;
+    struct request request;
     char in_bytes[65536];
+    uint64_t connects; /* begun */
+    uint64_t open;     /* connections */
     uint64_t start_ns; /* of the measured part */
     uint64_t stop_ns;
-    uint64_t begun_ns; /* open loop: of the schedule */
+    uint64_t begun_ns; /* of the first request, or the schedule */
+    uint64_t last_ns;  /* of the last answer that counts */
     uint64_t due;      /* open loop: requests that were due so far */
     uint64_t sent;
     uint64_t good;
@@ -105,25 +102,13 @@ static void on_written(uv_write_t *req, int status)
         fail("write", status);
 }
 
-static void write_numbers(struct conn *c)
-{
-    struct load *l = c->load;
-
-    for (size_t i = 0; i < l->number_count; i++) {
-        uint64_t number = l->next_number++;
-
-        for (size_t digit = NUMBER_DIGITS; digit-- > 0; number /= 10)
-            c->request.data[l->numbers[i] + digit] = (uint8_t)('0' + number % 10);
-    }
-}
-
 static void send_request(struct conn *c, uint64_t begun_ns)
 {
     struct load *l = c->load;
     uv_buf_t piece = uv_buf_init((char *)c->request.data, (unsigned)c->request.len);
     int n;
 
-    write_numbers(c);
+    request_stamp(&l->request, c->request.data);
     n = uv_try_write(&c->io.stream, &piece, 1);
     c->begun_ns = begun_ns;
     l->sent++;
@@ -189,11 +174,16 @@ static void start_schedule(struct load *l)
     arm(l);
 }
 
+static bool is_all_sent(const struct load *l)
+{
+    return l->conf.requests > 0 && l->sent >= l->conf.requests;
+}
+
 static void go_on(struct conn *c)
 {
     struct load *l = c->load;
 
-    if (l->is_over)
+    if (l->is_over || is_all_sent(l))
         return;
     if (l->conf.rate == 0) {
         send_request(c, now_ns());
@@ -204,6 +194,19 @@ static void go_on(struct conn *c)
 }
 
 /* ---- answers ---- */
+
+static void close_any(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void end(struct load *l)
+{
+    l->is_over = true;
+    uv_walk(&l->loop, close_any, NULL);
+}
 
 static void note_answer(struct conn *c, uint64_t status)
 {
@@ -217,6 +220,7 @@ static void note_answer(struct conn *c, uint64_t status)
         return;
     }
     l->good++;
+    l->last_ns = now;
     histogram_add(&l->times, now - c->begun_ns);
 }
 
@@ -275,12 +279,33 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *bytes)
         return;
     buf_consume(&c->in, len);
     note_answer(c, status);
+    if (c->load->conf.requests > 0 && c->load->good + c->load->bad == c->load->conf.requests)
+        end(c->load);
     go_on(c);
 }
 
 /* ---- the run ---- */
 
 static void on_closed(uv_handle_t *handle);
+static void connect_next(struct load *l);
+
+static void on_end(uv_timer_t *timer)
+{
+    end(timer->data);
+}
+
+static void begin(struct load *l)
+{
+    l->begun_ns = now_ns();
+    l->start_ns = l->begun_ns + l->conf.warmup_ms * 1000000;
+    l->stop_ns = l->start_ns + l->conf.run_ms * 1000000;
+    if (uv_timer_start(&l->end, on_end, l->conf.warmup_ms + l->conf.run_ms, 0) != 0)
+        fail("start", UV_EINVAL);
+    if (l->conf.rate > 0)
+        start_schedule(l);
+    for (uint64_t i = 0; i < l->conf.connections; i++)
+        go_on(&l->conns[i]);
+}
 
 static void on_connected(uv_connect_t *req, int status)
 {
@@ -296,7 +321,9 @@ static void on_connected(uv_connect_t *req, int status)
         status = uv_read_start(&c->io.stream, on_alloc, on_read);
     if (status != 0)
         fail("connect", status);
-    go_on(c);
+    connect_next(c->load);
+    if (++c->load->open == c->load->conf.connections)
+        begin(c->load);
 }
 
 static int connect_tcp(struct load *l, struct conn *c)
@@ -346,82 +373,33 @@ static void open_conn(struct load *l, struct conn *c)
     list_init(&c->idle);
     buf_init(&c->in, IN_BYTES);
     buf_init(&c->request, IN_BYTES);
-    buf_put_span(&c->request, buf_span(&l->request));
+    buf_put_span(&c->request, buf_span(&l->request.bytes));
     c->connect.data = c;
     connect_conn(c);
 }
 
-/* Appends the body with digits for each "{n}"; the offsets are those in `out`. */
-static void write_body(struct load *l, struct buf *out)
+static void connect_next(struct load *l)
 {
-    const char *at = l->conf.body;
-    const char *mark;
-
-    while ((mark = strstr(at, "{n}")) != NULL && l->number_count < NUMBERS) {
-        buf_put(out, at, (size_t)(mark - at));
-        l->numbers[l->number_count++] = out->len;
-        buf_printf(out, "%" PRIu64, FIRST_NUMBER);
-        at = mark + 3;
-    }
-    buf_put_str(out, at);
-}
-
-static void write_request(struct load *l)
-{
-    struct buf body;
-
-    buf_init(&body, IN_BYTES);
-    buf_init(&l->request, IN_BYTES);
-    write_body(l, &body);
-    buf_printf(&l->request, "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\n", l->conf.method, l->conf.path);
-    if (body.len > 0)
-        buf_printf(&l->request, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
-                   body.len);
-    buf_put_str(&l->request, "\r\n");
-    for (size_t i = 0; i < l->number_count; i++)
-        l->numbers[i] += l->request.len;
-    buf_put_span(&l->request, buf_span(&body));
-    if (buf_has_failed(&l->request) || buf_has_failed(&body))
-        fail("the request", UV_E2BIG);
-    buf_done(&body);
-    l->next_number = FIRST_NUMBER;
-}
-
-static void close_any(uv_handle_t *handle, void *arg)
-{
-    (void)arg;
-    if (!uv_is_closing(handle))
-        uv_close(handle, NULL);
-}
-
-static void on_end(uv_timer_t *timer)
-{
-    struct load *l = timer->data;
-
-    l->is_over = true;
-    uv_walk(&l->loop, close_any, NULL);
+    if (l->connects < l->conf.connections)
+        open_conn(l, &l->conns[l->connects++]);
 }
 
 static void run(struct load *l)
 {
+    const char *fault = request_init(&l->request, &l->conf.request);
     int error = uv_loop_init(&l->loop);
 
+    if (fault != NULL) {
+        fprintf(stderr, "load: %s\n", fault);
+        exit(1);
+    }
     list_init(&l->idle);
     l->conns = calloc(l->conf.connections, sizeof(*l->conns));
-    if (error != 0 || l->conns == NULL)
-        fail("start", UV_ENOMEM);
-    write_request(l);
-    l->begun_ns = now_ns();
-    l->start_ns = l->begun_ns + l->conf.warmup_ms * 1000000;
-    l->stop_ns = l->start_ns + l->conf.run_ms * 1000000;
     l->end.data = l;
-    if (uv_timer_init(&l->loop, &l->end) != 0 ||
-        uv_timer_start(&l->end, on_end, l->conf.warmup_ms + l->conf.run_ms, 0) != 0)
-        fail("start", UV_EINVAL);
-    if (l->conf.rate > 0)
-        start_schedule(l);
-    for (uint64_t i = 0; i < l->conf.connections; i++)
-        open_conn(l, &l->conns[i]);
+    if (error != 0 || l->conns == NULL || uv_timer_init(&l->loop, &l->end) != 0)
+        fail("start", UV_ENOMEM);
+    for (int i = 0; i < CONNECTING; i++)
+        connect_next(l);
     error = uv_run(&l->loop, UV_RUN_DEFAULT);
     assert(error == 0 && uv_loop_close(&l->loop) == 0);
 }
@@ -431,12 +409,14 @@ static void print(const struct load *l)
     const struct histogram *t = &l->times;
     double seconds = (double)l->conf.run_ms / 1000;
 
-    printf("{\"rate\":%.1f,\"good\":%" PRIu64 ",\"bad\":%" PRIu64
+    if (l->conf.requests > 0)
+        seconds = (double)(l->last_ns - l->start_ns) / 1e9;
+    printf("{\"seconds\":%.6f,\"rate\":%.1f,\"good\":%" PRIu64 ",\"bad\":%" PRIu64
            ",\"p50_us\":%.1f,\"p99_us\":%.1f,"
            "\"p999_us\":%.1f,\"max_us\":%.1f}\n",
-           (double)l->good / seconds, l->good, l->bad, (double)histogram_quantile(t, 0.5) / 1000,
-           (double)histogram_quantile(t, 0.99) / 1000, (double)histogram_quantile(t, 0.999) / 1000,
-           (double)t->max_ns / 1000);
+           seconds, (double)l->good / seconds, l->good, l->bad,
+           (double)histogram_quantile(t, 0.5) / 1000, (double)histogram_quantile(t, 0.99) / 1000,
+           (double)histogram_quantile(t, 0.999) / 1000, (double)t->max_ns / 1000);
 }
 
 #define FIELD(member) offsetof(struct conf, member)
@@ -452,9 +432,15 @@ static const struct opt opts[] = {
     {"rate", 'r', OPT_U64, FIELD(rate), "0", 0, 10000000,
      .help = "Requests a second, in open loop; 0: closed loop."},
     {"expect", 'e', OPT_U64, FIELD(expect), "200", 100, 599, .help = "The status that is right."},
-    {"method", 'm', OPT_STR, FIELD(method), "GET", .help = "Of the request."},
-    {"path", 'P', OPT_STR, FIELD(path), "/ping", .help = "Of the request, with its query."},
-    {"body", 'b', OPT_STR, FIELD(body), "", .help = "JSON; empty: none."},
+    {"requests", 'n', OPT_U64, FIELD(requests), "0", 0, 1000000000,
+     .help = "End when that many are answered, if that is before the time; 0: by time only."},
+    {"method", 'm', OPT_STR, FIELD(request.method), "GET", .help = "Of the request."},
+    {"path", 'P', OPT_STR, FIELD(request.path), "/ping", .help = "Of the request, with its query."},
+    {"body", 'b', OPT_STR, FIELD(request.body), "", .help = "JSON; empty: none."},
+    {"batch", 'B', OPT_U64, FIELD(request.batch), "0", 0, REQUEST_MARKS,
+     .help = "Send an array of that many bodies; 0: the body as it is."},
+    {"values", 'v', OPT_STR, FIELD(request.values), "", .value = "FILE",
+     .help = "Lines of one length, for {v}."},
 };
 
 static const struct opt_program program = {.name = "load",
