@@ -137,6 +137,11 @@ static void on_metrics(void *outside, struct metrics_outside *ret_metrics)
     writer_stats(b->writer, &ret_metrics->writer);
     ret_metrics->http_connections = http->connections;
     ret_metrics->http_requests = http->requests;
+    ret_metrics->http_rejected = http->rejected;
+    ret_metrics->http_framing_errors = http->framing_errors;
+    ret_metrics->http_timeouts = http->timeouts;
+    ret_metrics->http_stalled = http->stalled;
+    ret_metrics->http_unread_bytes = http->unread_bytes;
     ret_metrics->redis_requests = redis->answered;
     ret_metrics->redis_round_trip_ns_sum = redis->round_trip_ns_sum;
     ret_metrics->redis_round_trip_ns_max = redis->round_trip_ns_max;

@@ -25,6 +25,34 @@ void http_conn_enter(struct http_conn *c, enum http_phase phase)
     c->phase = phase;
 }
 
+/* ---- memory ---- */
+
+/* What an exchange has allocated for its answer. */
+static size_t answer_bytes(const struct http_exchange *x)
+{
+    return x->head_out.cap + x->body_out.cap + x->stream_out.cap;
+}
+
+/* What is kept until the client reads, or until an answer before it is there. Most connections hold
+ * nothing between two turns. */
+static void count_held(struct http_conn *c)
+{
+    size_t bytes = 0;
+
+    if (c->phase != HTTP_CLOSED && (c->is_writing || c->unsent_bytes > 0)) {
+        bytes = c->in.cap;
+        LIST_EACH(node, &c->exchanges)
+        bytes += answer_bytes(LIST_ENTRY(node, struct http_exchange, turn));
+    }
+    c->server->stats.unread_bytes += bytes;
+    c->server->stats.unread_bytes -= c->held_bytes;
+    c->held_bytes = bytes;
+    if (bytes == 0)
+        list_remove(&c->laden);
+    else if (list_is_empty(&c->laden))
+        list_push_back(&c->server->laden, &c->laden);
+}
+
 /* ---- the end ---- */
 
 static void on_closed(uv_handle_t *handle)
@@ -76,6 +104,7 @@ void http_conn_close(struct http_conn *c)
     http_deadline_clear(&c->write_due);
     c->reading = NULL;
     c->held = NULL;
+    count_held(c);
     while ((node = list_pop_front(&c->exchanges)) != NULL)
         detach(LIST_ENTRY(node, struct http_exchange, turn));
     uv_close(&c->io.handle, on_closed);
@@ -286,35 +315,58 @@ void http_conn_flush(struct http_conn *c)
         return;
     }
     settle(c);
+    if (c->is_writing || c->unsent_bytes > 0 || c->held_bytes > 0)
+        count_held(c);
+}
+
+/* Whether the client has taken something since the last look; then it has its time anew. */
+static bool has_read_on(struct http_conn *c)
+{
+    size_t queue_bytes = uv_stream_get_write_queue_size(&c->io.stream);
+
+    if (!c->is_writing || queue_bytes >= c->queue_bytes)
+        return false;
+    c->queue_bytes = queue_bytes;
+    http_deadline_set(&c->server->deadlines, &c->write_due, HTTP_WAIT_WRITE,
+                      uv_now(c->server->loop));
+    return true;
+}
+
+static void cut_off(struct http_conn *c)
+{
+    c->server->stats.stalled++;
+    http_conn_close(c);
+}
+
+void http_conn_shed(struct http_conn *c)
+{
+    list_remove(&c->laden);
+    if (has_read_on(c))
+        list_push_back(&c->server->laden, &c->laden);
+    else
+        cut_off(c);
 }
 
 void http_conn_expire(struct http_deadline *d, enum http_wait wait)
 {
     struct http_conn *c;
-    size_t queue_bytes;
 
-    if (wait != HTTP_WAIT_WRITE) {
-        c = JM_CONTAINER_OF(d, struct http_conn, read_due);
-        if (wait != HTTP_WAIT_HEAD && wait != HTTP_WAIT_BODY) {
-            http_conn_close(c);
-            return;
-        }
-        c->server->stats.timeouts++;
-        http_read_refuse(c, JM_ETIMEOUT,
-                         wait == HTTP_WAIT_HEAD ? "the request head did not arrive in time"
-                                                : "the request body did not arrive in time",
-                         0);
+    if (wait == HTTP_WAIT_WRITE) {
+        c = JM_CONTAINER_OF(d, struct http_conn, write_due);
+        if (!has_read_on(c))
+            cut_off(c);
         return;
     }
-    c = JM_CONTAINER_OF(d, struct http_conn, write_due);
-    queue_bytes = uv_stream_get_write_queue_size(&c->io.stream);
-    if (queue_bytes < c->queue_bytes) {
-        c->queue_bytes = queue_bytes;
-        http_deadline_set(&c->server->deadlines, d, wait, uv_now(c->server->loop));
+    c = JM_CONTAINER_OF(d, struct http_conn, read_due);
+    if (wait != HTTP_WAIT_HEAD && wait != HTTP_WAIT_BODY) {
+        http_conn_close(c);
         return;
     }
-    c->server->stats.stalled++;
-    http_conn_close(c);
+    c->server->stats.timeouts++;
+    http_read_refuse(c, JM_ETIMEOUT,
+                     wait == HTTP_WAIT_HEAD ? "the request head did not arrive in time"
+                                            : "the request body did not arrive in time",
+                     0);
 }
 
 /* ---- the beginning ---- */
@@ -332,6 +384,7 @@ static struct http_conn *make(struct http_server *s, bool is_pipe)
         return NULL;
     c->server = s;
     list_init(&c->dirty);
+    list_init(&c->laden);
     list_init(&c->exchanges);
     buf_init(&c->in, IN_BYTES);
     http_deadline_init(&c->read_due);

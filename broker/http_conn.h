@@ -72,6 +72,8 @@ struct http_conn {
     size_t writing_bytes;
     size_t unsent_bytes; /* of answers in `exchanges` */
     size_t queue_bytes;  /* left of `write` when its time limit was set */
+    size_t held_bytes;   /* its part of stats.unread_bytes */
+    struct list laden;   /* in server->laden while that is not 0 */
     struct http_deadline read_due;
     struct http_deadline write_due;
     uv_write_t write;
@@ -108,6 +110,8 @@ struct http_server {
     struct list pool;      /* free exchanges, by x->turn */
     unsigned pool_count;
     size_t bodies_bytes; /* request bodies in memory */
+    struct list laden;   /* connections with unread answers; who has read on goes to the end */
+    size_t peak_bytes;   /* the most of bodies and answers since malloc gave back */
     char date[HTTP_DATE_BYTES];
     uint64_t date_until_ms; /* loop time */
     bool is_stopping;
@@ -135,6 +139,10 @@ void http_conn_enter(struct http_conn *c, enum http_phase phase);
 /* No further request begins; an idle connection closes now. */
 void http_conn_end(struct http_conn *c);
 void http_conn_close(struct http_conn *c);
+
+/* Too much is held for clients that do not read: cuts this one off, unless it has read on since it
+ * was looked at last. */
+void http_conn_shed(struct http_conn *c);
 
 /* A time limit of the connection is over. */
 void http_conn_expire(struct http_deadline *d, enum http_wait wait);

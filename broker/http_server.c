@@ -10,6 +10,7 @@
 #include "broker/http_server.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ enum {
     BACKLOG = 4096,    /* the kernel's own limit; a burst of 10,000 clients comes close */
     OTHER_FILES = 128, /* descriptors of the process that are no connections */
     TIMER_STEP_MS = 5, /* the timer is not armed for less */
+    GIVE_BACK_BYTES = 64 << 20,
 };
 
 void http_server_mark(struct http_server *s, struct http_conn *c)
@@ -93,12 +95,36 @@ static void arm_timer(struct http_server *s)
 
 /* ---- the turn ---- */
 
+/* Cuts off clients that do not read, who has read nothing for the longest time first, until there
+ * is room for the others. Each step closes one, or puts one that has read on behind the others. */
+static void shed(struct http_server *s)
+{
+    while (s->stats.unread_bytes > s->conf.max_unread_bytes && !list_is_empty(&s->laden))
+        http_conn_shed(LIST_ENTRY(s->laden.next, struct http_conn, laden));
+}
+
+/* malloc keeps what was freed, and after a flood of large bodies and answers that is much. */
+static void give_back(struct http_server *s)
+{
+    size_t bytes = s->stats.unread_bytes + s->bodies_bytes;
+
+    if (bytes > s->peak_bytes)
+        s->peak_bytes = bytes;
+    if (s->peak_bytes < GIVE_BACK_BYTES || bytes > s->peak_bytes / 8)
+        return;
+    s->peak_bytes = bytes;
+    (void)malloc_trim(0);
+}
+
 static void flush_all(struct http_server *s)
 {
     struct list *node;
 
     while ((node = list_pop_front(&s->dirty)) != NULL)
         http_conn_flush(LIST_ENTRY(node, struct http_conn, dirty));
+    if (s->stats.unread_bytes > s->conf.max_unread_bytes)
+        shed(s);
+    give_back(s);
 }
 
 static void accept_pending(struct http_server *s)
@@ -267,6 +293,7 @@ static void take_conf(struct http_server *s, const struct http_conf *conf)
     s->conf.max_body_bytes = or_default(conf->max_body_bytes, JM_BODY_BYTES);
     s->conf.max_answer_bytes = or_default(conf->max_answer_bytes, 16 << 20);
     s->conf.max_bodies_bytes = or_default(conf->max_bodies_bytes, 256 << 20);
+    s->conf.max_unread_bytes = or_default(conf->max_unread_bytes, 256 << 20);
     s->conf.max_outstanding = (unsigned)or_default(conf->max_outstanding, 32);
     if (conf->clock == NULL)
         s->conf.clock = clock_real();
@@ -308,6 +335,7 @@ int http_server_open(uv_loop_t *loop, const struct http_conf *conf,
     raise_file_limit(s->conf.max_connections);
     list_init(&s->conns);
     list_init(&s->dirty);
+    list_init(&s->laden);
     list_init(&s->pool);
     s->timer_due_ms = HTTP_DEADLINE_NEVER;
     open_handles(s);

@@ -49,6 +49,8 @@ struct http_conf {
     size_t max_body_bytes;    /* [1 MiB] of one request */
     size_t max_answer_bytes;  /* [16 MiB] of one answer's body */
     size_t max_bodies_bytes;  /* [256 MiB] of all request bodies in memory together; else 503 */
+    size_t max_unread_bytes;  /* [256 MiB] kept for clients that do not read their answers; above it
+                                 who has read nothing for the longest time is cut off */
     unsigned max_outstanding; /* [32] requests of one connection; then reading stops */
     unsigned head_ms;         /* [10,000] from the first to the last byte of a head */
     unsigned body_ms;         /* [30,000] for the body, and again for each 64 KiB of it; time in
@@ -69,8 +71,9 @@ struct http_stats {
     uint64_t stalled; /* cut off because they did not read */
     uint64_t in_bytes;
     uint64_t out_bytes;
-    size_t connections; /* open now */
-    size_t outstanding; /* exchanges in the handler's hands now */
+    size_t connections;  /* open now */
+    size_t outstanding;  /* exchanges in the handler's hands now */
+    size_t unread_bytes; /* answers in memory, and requests that wait behind them */
 };
 
 /* What a start-up failure says to a person: one sentence with the remedy. */

@@ -114,6 +114,10 @@ static void on_written(uv_write_t *req, int status)
     }
     (void)settle_sent(c, c->writing_bytes, c->writing);
     c->writing = 0;
+    if (c->held_bytes > 0) {
+        list_remove(&c->laden); /* the client reads */
+        list_push_back(&c->server->laden, &c->laden);
+    }
     http_server_mark(c->server, c);
 }
 

@@ -174,8 +174,17 @@ static void write_writer(struct buf *out, const struct writer_stats *s)
 
 static void write_front(struct buf *out, const struct metrics_outside *s)
 {
+    const struct counter cut[] = {{"connections", s->http_rejected},
+                                  {"framing", s->http_framing_errors},
+                                  {"timeout", s->http_timeouts},
+                                  {"unread", s->http_stalled}};
+
     put(out, "http_connections", "gauge", s->http_connections, "HTTP connections open.");
     put(out, "http_requests_total", "counter", s->http_requests, "HTTP requests answered.");
+    put_labelled(out, "http_cut_off_total", "reason", cut, JM_COUNT_OF(cut),
+                 "HTTP connections that the broker ended, by reason.");
+    put(out, "http_unread_bytes", "gauge", s->http_unread_bytes,
+        "Memory held for clients that have not read their answers.");
     put(out, "redis_round_trips_total", "counter", s->redis_requests, "Answers from Redis.");
     put_seconds(out, "redis_round_trip_seconds_total", "counter", s->redis_round_trip_ns_sum,
                 "Time spent waiting for them.");

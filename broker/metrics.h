@@ -16,7 +16,12 @@ struct metrics_outside {
     struct writer_stats writer;
     uint64_t http_connections; /* open now */
     uint64_t http_requests;
-    uint64_t redis_requests; /* answered */
+    uint64_t http_rejected; /* connections and requests that the front turned away, by reason */
+    uint64_t http_framing_errors;
+    uint64_t http_timeouts;
+    uint64_t http_stalled;
+    uint64_t http_unread_bytes; /* kept for clients now */
+    uint64_t redis_requests;    /* answered */
     uint64_t redis_round_trip_ns_sum;
     uint64_t redis_round_trip_ns_max;
 };

@@ -705,6 +705,57 @@ static void a_receiver_that_reads_slowly_is_served(void **state)
     fixture_close(f);
 }
 
+static void open_reader_of_nothing(struct client *c, struct fixture *f, const char *request)
+{
+    client_open(c, f);
+    client_send(c, request);
+    fixture_settle(f);
+}
+
+static void who_reads_nothing_for_the_longest_time_makes_room_for_the_others(void **state)
+{
+    const struct http_conf conf = {.max_unread_bytes = 5 * BIG_BYTES / 2};
+    struct fixture *f = fixture_open(&conf);
+    struct client c[4];
+
+    (void)state;
+    open_reader_of_nothing(&c[0], f, GET("/big"));
+    open_reader_of_nothing(&c[1], f, GET("/big"));
+    for (int i = 0; i < 8; i++)
+        (void)client_sip(&c[0]); /* this one does read */
+    fixture_settle(f);
+    assert_int_equal(http_server_stats(f->server)->stalled, 0);
+    open_reader_of_nothing(&c[2], f, GET("/big"));
+    assert_int_equal(http_server_stats(f->server)->stalled, 1);
+    WAIT_FOR(f, (client_drain(&c[1]), c[1].has_end || c[1].is_reset));
+    open_reader_of_nothing(&c[3], f, GET("/ping"));
+    client_hears(&c[3], OK("4", "pong"));
+    WAIT_FOR(f, (client_drain(&c[0]), c[0].got.len > BIG_BYTES));
+    WAIT_FOR(f, (client_drain(&c[2]), c[2].got.len > BIG_BYTES));
+    assert_int_equal(http_server_stats(f->server)->stalled, 1);
+    for (int i = 0; i < 4; i++)
+        client_close(&c[i]);
+    fixture_close(f);
+}
+
+static void an_answer_that_waits_behind_another_counts_as_unread(void **state)
+{
+    const struct http_conf conf = {.max_unread_bytes = 1};
+    struct fixture *f = fixture_open(&conf);
+    struct client c;
+
+    (void)state;
+    client_open(&c, f);
+    client_say(&c, GET("/read/1") GET("/read/2"));
+    assert_held(f, "12");
+    release(f, '2');
+    WAIT_FOR(f, http_server_stats(f->server)->stalled == 1);
+    WAIT_FOR(f, http_server_stats(f->server)->connections == 0);
+    assert_int_equal(f->gone, 1);
+    client_close(&c);
+    fixture_close(f);
+}
+
 /* ---- clients that go ---- */
 
 static void the_handler_is_told_of_a_client_that_has_gone(void **state)
@@ -1069,6 +1120,8 @@ int main(void)
         cmocka_unit_test(a_request_in_work_is_not_idle),
         cmocka_unit_test(a_receiver_that_never_reads_is_cut_off),
         cmocka_unit_test(a_receiver_that_reads_slowly_is_served),
+        cmocka_unit_test(who_reads_nothing_for_the_longest_time_makes_room_for_the_others),
+        cmocka_unit_test(an_answer_that_waits_behind_another_counts_as_unread),
         cmocka_unit_test(the_handler_is_told_of_a_client_that_has_gone),
         cmocka_unit_test(an_answer_to_a_closed_connection_goes_nowhere),
         cmocka_unit_test(a_client_that_only_half_closes_gets_its_answers),
