@@ -2,9 +2,9 @@
  * broker.c: wires the parts, runs the loop, and takes the parts down again.
  *
  * A loop turn: the loop calls whatever is ready (sockets, Redis, finished batches), each of which
- * only records and marks; before the loop sleeps again, on_turn does once what was marked: pushes,
- * takes, waiters. What that answers is written before the sleep as well, since the server's own
- * hook comes behind it.
+ * only records and marks; before the loop sleeps again, turn() does once what was marked: pushes,
+ * takes, waiters; and writes what that brought: to Redis, to clients, to the writer's inbox. That
+ * is said here, since libuv does not promise in which order it calls the hooks of others.
  */
 #include "broker/broker.h"
 
@@ -78,7 +78,8 @@ static int start_store(struct broker *b)
 /* ---- the core ---- */
 
 /* The waiters of a turn read their jobs, as one read: they were marked behind the commits, so that
- * the moment that begins here shows every end. */
+ * the moment that begins here shows every end. Then what the turn has brought leaves the loop, and
+ * in this order: an answer lets the next request of its connection begin, which submits. */
 static void turn(struct broker *b)
 {
     bool reads = waiters_has_marked(&b->core.waiters);
@@ -88,6 +89,9 @@ static void turn(struct broker *b)
     core_turn(&b->core);
     if (reads)
         reader_end(b->reader);
+    carrier_redis_flush(b->carrier);
+    http_server_flush(b->server);
+    writer_flush(b->writer);
 }
 
 static void on_prepare(uv_prepare_t *prepare)

@@ -398,6 +398,12 @@ void carrier_redis_start(struct carrier_redis *r)
     redis_link_start(&r->watch);
 }
 
+void carrier_redis_flush(struct carrier_redis *r)
+{
+    redis_link_flush(&r->commands);
+    redis_link_flush(&r->watch);
+}
+
 const struct carrier_stats *carrier_redis_stats(const struct carrier_redis *r)
 {
     return &r->stats;

@@ -35,6 +35,9 @@ struct carrier *carrier_redis_carrier(struct carrier_redis *r);
 /* Behind core_init, which sets the callbacks. */
 void carrier_redis_start(struct carrier_redis *r);
 
+/* Writes what was sent in this turn of the loop; to be called at the end of each. */
+void carrier_redis_flush(struct carrier_redis *r);
+
 const struct carrier_stats *carrier_redis_stats(const struct carrier_redis *r);
 
 /* Answers what is open with JM_EUNKNOWN or JM_ECARRIER, closes the connections, frees, and calls

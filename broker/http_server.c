@@ -116,7 +116,7 @@ static void give_back(struct http_server *s)
     (void)malloc_trim(0);
 }
 
-static void flush_all(struct http_server *s)
+void http_server_flush(struct http_server *s)
 {
     struct list *node;
 
@@ -141,13 +141,13 @@ static void on_prepare(uv_prepare_t *prepare)
 
     if (s->has_pending)
         accept_pending(s);
-    flush_all(s);
+    http_server_flush(s);
     arm_timer(s);
 }
 
 static void on_check(uv_check_t *check)
 {
-    flush_all(check->data);
+    http_server_flush(check->data);
 }
 
 /* ---- listening ---- */

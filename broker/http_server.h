@@ -103,6 +103,10 @@ int http_server_listen_inherited(struct http_server *s, unsigned *ret_count,
 /* Where it listens first, as a client writes it: "http://127.0.0.1:7878" or "unix:/path". */
 const char *http_server_address(const struct http_server *s);
 
+/* Writes the answers of this turn of the loop now; the server does so itself once per turn, before
+ * or behind other hooks of the loop. */
+void http_server_flush(struct http_server *s);
+
 const struct http_stats *http_server_stats(const struct http_server *s);
 
 /* Stops in order: closes the listeners and idle connections, lets requests that have begun be

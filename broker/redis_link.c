@@ -1,6 +1,11 @@
 /*
  * redis_link.c: hiredis' asynchronous context on the loop.
  *
+ * What is sent in a turn is written at its end, by redis_link_flush, in one go; the loop is asked
+ * to tell of a socket that takes more only while connecting, and behind a write that it did not
+ * take whole. So a command costs no change of what the loop waits for, of which the adapter that
+ * comes with hiredis makes five, and another round of the loop before the write.
+ *
  *     (pause) ──timer──▶ connecting ──▶ up ──break──▶ (pause)
  *        ▲                   │ refused, or CONNECT_MS over
  *        └───────────────────┘
@@ -12,17 +17,26 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <hiredis/adapters/libuv.h>
 #include <hiredis/async.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/attr.h"
+#include "lib/attr.h"
 #include "lib/log.h"
 #include "schema/errors.h"
 
 enum { FIRST_PAUSE_MS = 20, LAST_PAUSE_MS = 1000, CONNECT_MS = 5000 };
 
 static void try_connect(struct redis_link *l);
+
+/* The watch on one connection's descriptor; outlives it until libuv has closed the handle. */
+struct redis_poll {
+    uv_poll_t poll;
+    struct redis_link *link;
+    redisAsyncContext *ac; /* NULL once hiredis has let go of it */
+    int events;
+};
 
 int redis_address_parse(const char *text, struct redis_address *ret_address)
 {
@@ -116,6 +130,105 @@ static void on_disconnected(const redisAsyncContext *ac, int status)
     pause_then_retry(l);
 }
 
+/* ---- what hiredis asks of the loop ---- */
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct redis_poll *p = JM_CONTAINER_OF(poll, struct redis_poll, poll);
+
+    /* An error of the poll shows itself to hiredis in the read. */
+    if (p->ac != NULL && (status != 0 || (events & UV_READABLE)))
+        redisAsyncHandleRead(p->ac);
+    if (p->ac != NULL && (events & UV_WRITABLE))
+        redisAsyncHandleWrite(p->ac);
+}
+
+static void set_events(struct redis_poll *p, int events)
+{
+    if (events == p->events)
+        return;
+    p->events = events;
+    if (events == 0)
+        (void)uv_poll_stop(&p->poll); /* always returns 0 */
+    else if (uv_poll_start(&p->poll, events, on_poll) != 0)
+        p->events = 0; /* no memory: the limit of a connection or of an answer ends it */
+}
+
+static void add_read(void *data)
+{
+    struct redis_poll *p = data;
+
+    set_events(p, p->events | UV_READABLE);
+}
+
+static void del_read(void *data)
+{
+    struct redis_poll *p = data;
+
+    set_events(p, p->events & ~UV_READABLE);
+}
+
+static void add_write(void *data)
+{
+    struct redis_poll *p = data;
+
+    p->link->wants_flush = true;
+    if (!p->link->is_up || p->link->is_flushing)
+        set_events(p, p->events | UV_WRITABLE);
+}
+
+static void del_write(void *data)
+{
+    struct redis_poll *p = data;
+
+    p->link->wants_flush = false;
+    set_events(p, p->events & ~UV_WRITABLE);
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    free(JM_CONTAINER_OF((uv_poll_t *)handle, struct redis_poll, poll));
+}
+
+static void clean_up(void *data)
+{
+    struct redis_poll *p = data;
+
+    p->ac = NULL;
+    uv_close((uv_handle_t *)&p->poll, on_poll_closed);
+}
+
+static int attach(struct redis_link *l, redisAsyncContext *ac)
+{
+    struct redis_poll *p = calloc(1, sizeof(*p));
+
+    if (p == NULL || uv_poll_init(l->loop, &p->poll, ac->c.fd) != 0) {
+        free(p);
+        return JM_ENOMEM;
+    }
+    p->link = l;
+    p->ac = ac;
+    l->wants_flush = false;
+    ac->ev.data = p;
+    ac->ev.addRead = add_read;
+    ac->ev.delRead = del_read;
+    ac->ev.addWrite = add_write;
+    ac->ev.delWrite = del_write;
+    ac->ev.cleanup = clean_up;
+    return 0;
+}
+
+void redis_link_flush(struct redis_link *l)
+{
+    if (!l->wants_flush || !l->is_up || l->ac == NULL)
+        return;
+    l->is_flushing = true;
+    redisAsyncHandleWrite(l->ac);
+    l->is_flushing = false;
+}
+
+/* ---- connecting ---- */
+
 static redisAsyncContext *connect_to(const struct redis_address *address)
 {
     if (address->path[0] != '\0')
@@ -132,7 +245,7 @@ static void try_connect(struct redis_link *l)
         return;
     }
     ac->data = l;
-    if (ac->err != 0 || redisLibuvAttach(ac, l->loop) != REDIS_OK) {
+    if (ac->err != 0 || attach(l, ac) != 0) {
         note_failure(l, ac->err != 0 ? ac->c.errstr : "out of memory");
         redisAsyncFree(ac);
         return;

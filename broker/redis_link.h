@@ -39,6 +39,8 @@ struct redis_link {
     uint64_t pause_ms;
     bool is_up;
     bool is_closing;
+    bool wants_flush; /* there is something to write */
+    bool is_flushing;
     bool was_told; /* that it cannot connect: once per outage */
 };
 
@@ -52,6 +54,9 @@ void redis_link_start(struct redis_link *l);
 typedef void (*redis_reply_cb)(struct redisAsyncContext *ac, void *reply, void *data);
 int redis_link_send(struct redis_link *l, redis_reply_cb on_reply, void *data, size_t argc,
                     const char **argv, const size_t *argv_len) JM_MUST_CHECK;
+
+/* Writes what was sent; to be called at the end of each turn of the loop. */
+void redis_link_flush(struct redis_link *l);
 
 /* Breaks a link that does not answer any more; it connects anew. */
 void redis_link_break(struct redis_link *l, const char *why);

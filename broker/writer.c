@@ -27,25 +27,25 @@
  * to batch. */
 enum { COUNTS_BYTES = 1 << 20, COUNTS_KEEP_BYTES = 4 << 10, LANES_BYTES = 128 << 20 };
 
-/* Hands over what was submitted in this turn. */
-static void flush(struct writer *w)
+/* The signal comes behind the lock, which the woken thread needs first. */
+void writer_flush(struct writer *w)
 {
     if (list_is_empty(&w->fresh))
         return;
     uv_mutex_lock(&w->lock);
     list_splice_back(&w->inbox, &w->fresh);
-    uv_cond_signal(&w->wake);
     uv_mutex_unlock(&w->lock);
+    uv_cond_signal(&w->wake);
 }
 
 static void on_prepare(uv_prepare_t *handle)
 {
-    flush(JM_CONTAINER_OF(handle, struct writer, prepare));
+    writer_flush(JM_CONTAINER_OF(handle, struct writer, prepare));
 }
 
 static void on_check(uv_check_t *handle)
 {
-    flush(JM_CONTAINER_OF(handle, struct writer, check));
+    writer_flush(JM_CONTAINER_OF(handle, struct writer, check));
 }
 
 static void submit(struct runner *r, struct store_op *op)
@@ -72,8 +72,8 @@ static void wait_synced(struct runner *r, struct runner_gate *gate)
     list_push_back(&w->gates, &gate->link);
     uv_mutex_lock(&w->lock);
     w->wants_sync = true;
-    uv_cond_signal(&w->wake);
     uv_mutex_unlock(&w->lock);
+    uv_cond_signal(&w->wake);
     uv_async_send(&w->async); /* it may be open already */
 }
 
@@ -297,6 +297,7 @@ static void give_back_batches(struct writer *w, struct list *batches)
 
     while ((node = list_pop_front(batches)) != NULL) {
         struct writer_batch *b = LIST_ENTRY(node, struct writer_batch, link);
+        bool needs_spare;
 
         tell_counts(w, b);
         tell_lanes(w, b);
@@ -305,8 +306,10 @@ static void give_back_batches(struct writer *w, struct list *batches)
         buf_shrink(&b->lanes, COUNTS_KEEP_BYTES);
         uv_mutex_lock(&w->lock);
         list_push_back(&w->spares, &b->link);
-        uv_cond_signal(&w->wake);
+        needs_spare = w->needs_spare;
         uv_mutex_unlock(&w->lock);
+        if (needs_spare)
+            uv_cond_signal(&w->wake);
     }
 }
 
@@ -355,7 +358,7 @@ int writer_start(uv_loop_t *loop, struct store *store, const struct writer_callb
 void writer_close(struct writer *w)
 {
     assert(!w->is_closing);
-    flush(w);
+    writer_flush(w);
     w->is_closing = true;
     stop_thread(w);
 }

@@ -49,6 +49,10 @@ void writer_close(struct writer *w);
 /* The runner to give to the core; lives as long as the writer. */
 struct runner *writer_runner(struct writer *w);
 
+/* Hands over what was submitted in this turn of the loop now; the writer does so itself once per
+ * turn, before or behind other hooks of the loop. */
+void writer_flush(struct writer *w);
+
 void writer_stats(struct writer *w, struct writer_stats *ret_stats);
 
 #endif

@@ -56,6 +56,7 @@ struct writer {
     struct list spares;
     struct list done; /* batches for the loop */
     bool wants_sync;  /* a gate waits */
+    bool needs_spare; /* the writer sleeps over an inbox that is not empty */
     bool has_news;    /* the WAL is worth a checkpoint, and was written to since the last began */
     bool is_stopping;
     bool has_stopped; /* the writer thread is at its end */

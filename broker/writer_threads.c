@@ -102,6 +102,7 @@ static int run_batch(struct writer *w, struct writer_batch *b)
 {
     uint64_t seq = atomic_load(&w->started_seq) + 1;
     uint64_t begin_ns = uv_hrtime();
+    bool has_news;
     int rc;
 
     atomic_store(&w->started_seq, seq);
@@ -120,9 +121,11 @@ static int run_batch(struct writer *w, struct writer_batch *b)
     w->stats.batches++;
     w->stats.commit_ns_sum += uv_hrtime() - begin_ns;
     w->stats.wal_bytes = store_wal_bytes(w->store);
-    w->has_news = w->stats.wal_bytes >= WAL_WORTH_BYTES;
-    uv_cond_signal(&w->tick);
+    has_news = !w->has_news && w->stats.wal_bytes >= WAL_WORTH_BYTES;
+    w->has_news |= has_news;
     uv_mutex_unlock(&w->lock);
+    if (has_news)
+        uv_cond_signal(&w->tick);
     return buf_has_failed(&b->counts) || buf_has_failed(&b->lanes) ? JM_ENOMEM : 0;
 }
 
@@ -209,15 +212,17 @@ static uint64_t sync_wait_ns(const struct writer *w)
 static void wait_for_work(struct writer *w)
 {
     while (list_is_empty(&w->inbox) ? !w->is_stopping : list_is_empty(&w->spares)) {
+        w->needs_spare = !list_is_empty(&w->inbox);
         if (w->unsynced_since_ns == 0 || w->is_fatal) {
             w->wants_sync = false; /* whoever asked came in between: the gate is open */
             uv_cond_wait(&w->wake, &w->lock);
         } else if (w->wants_sync || sync_wait_ns(w) == 0) {
-            return;
+            break;
         } else {
             (void)uv_cond_timedwait(&w->wake, &w->lock, sync_wait_ns(w)); /* either way: look */
         }
     }
+    w->needs_spare = false;
 }
 
 /* Syncs what nobody asked for at once, and says so to the gates. */

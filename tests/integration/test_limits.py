@@ -11,7 +11,7 @@ import unittest
 import harness
 
 QUEUES = ["plain", "concurrency", "keys", "one", "two", "crashed", "rate", "rates", "fair", "paused",
-          "long", "short", "reasons", "waits"]
+          "quiet", "long", "short", "reasons", "waits"]
 ROUNDING_MS = 2      # of begun_at
 DEEP = 100_000
 FEW = 10
@@ -167,6 +167,15 @@ class Limits(unittest.TestCase):
         self.assertEqual(self.mill.broker.stop(), 0)
         self.mill.start_broker()
         self.check_rate(self.mill.wait_all("rate"), since_ms, 10, 500)
+
+    def test_each_token_is_used_when_it_comes_though_nothing_else_wakes_the_broker(self):
+        """What a timer begins has to leave the loop in that turn, not when somebody asks something."""
+        self.mill.set("/v1/queues/quiet", rate={"limit": 5, "period_ms": 1000})
+        ids = self.mill.batch([{"task": "noop", "queue": "quiet"}] * 16)
+        self.assertEqual(self.mill.get(f"/v1/jobs/{ids[-1]}?wait=30").value["state"], "succeeded")
+        begun = sorted(begun_ms(job) for job in self.mill.jobs("quiet"))[5:]
+        gaps = [later - earlier for earlier, later in zip(begun, begun[1:])]
+        self.assertLess(statistics.median(abs(gap - 200) for gap in gaps), 80, gaps)
 
     def test_each_key_has_a_rate_of_its_own(self):
         self.mill.set("/v1/queues/rates", key_rate={"limit": 4, "period_ms": 200})
