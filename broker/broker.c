@@ -32,6 +32,13 @@ static void on_fatal(void *owner, const char *sentence)
     _exit(1);
 }
 
+/* On whichever thread has read it. */
+static void on_damage(const char *sentence)
+{
+    log_error("the broker ends: %s", sentence);
+    _exit(1);
+}
+
 static void on_counts(void *owner, struct span queue, const struct store_counts *counts)
 {
     struct broker *b = owner;
@@ -54,7 +61,8 @@ static int start_store(struct broker *b)
                               .clock = clock_real(),
                               .retain_ms = b->conf.retain_ms,
                               .retain_failed_ms = b->conf.retain_failed_ms,
-                              .idempotency_ms = b->conf.idempotency_ms};
+                              .idempotency_ms = b->conf.idempotency_ms,
+                              .on_damage = on_damage};
     struct writer_callbacks callbacks = {.owner = b,
                                          .on_fatal = on_fatal,
                                          .on_counts = on_counts,
@@ -126,7 +134,8 @@ static int start_core(struct broker *b)
     if (status == 0)
         status = core_start(&b->core, b->reader);
     if (status != 0)
-        log_error("the jobs in %s cannot be read: %s", b->conf.db, errors_title(status));
+        log_error("the jobs in %s cannot be read: %s.%s", b->conf.db, errors_title(status),
+                  status == JM_ECORRUPT ? " See `jobmill doctor --db FILE`." : "");
     return status;
 }
 
@@ -153,13 +162,14 @@ static void on_metrics(void *outside, struct metrics_outside *ret_metrics)
 
 static int start_api(struct broker *b)
 {
-    struct api_conf conf = {.core = &b->core,
-                            .reader = b->reader,
-                            .store = {.path = b->conf.db, .clock = clock_real()},
-                            .loop = &b->loop,
-                            .max_item_bytes = b->conf.max_body_bytes,
-                            .outside = b,
-                            .on_metrics = on_metrics};
+    struct api_conf conf = {
+        .core = &b->core,
+        .reader = b->reader,
+        .store = {.path = b->conf.db, .clock = clock_real(), .on_damage = on_damage},
+        .loop = &b->loop,
+        .max_item_bytes = b->conf.max_body_bytes,
+        .outside = b,
+        .on_metrics = on_metrics};
     int status = api_init(&b->api, &conf);
 
     if (status == 0)

@@ -7,6 +7,7 @@
 #include "broker/reader_inside.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "broker/job_options.h"
@@ -20,6 +21,22 @@ static const char *const statements[READER_SQL_COUNT] = {
 /* Longer buffers are given back. */
 enum { READER_KEEP_BYTES = 64 << 10, READER_MAX_BYTES = 64 << 20 };
 
+/* What SQLite itself calls damage, and not what of a row cannot be decoded. */
+int reader_error(struct reader *r, int rc)
+{
+    int error = store_db_error(rc);
+    char sentence[400];
+
+    if (error == JM_ECORRUPT && r->on_damage != NULL &&
+        store_db_error(sqlite3_errcode(r->db)) == JM_ECORRUPT) {
+        snprintf(sentence, sizeof(sentence),
+                 "The database failed at a read: %s (SQLite code %d).%s", sqlite3_errmsg(r->db), rc,
+                 STORE_DAMAGE_REMEDY);
+        r->on_damage(sentence);
+    }
+    return error == JM_EFULL ? JM_ESTORE : error;
+}
+
 int reader_open(const struct store_conf *conf, struct reader **ret_reader)
 {
     struct reader *r = calloc(1, sizeof(*r));
@@ -28,14 +45,16 @@ int reader_open(const struct store_conf *conf, struct reader **ret_reader)
     if (r == NULL)
         return JM_ENOMEM;
     r->clock = conf->clock;
+    r->on_damage = conf->on_damage;
     buf_init(&r->bytes, READER_MAX_BYTES);
     buf_init(&r->frame, JM_FRAME_BYTES);
     rc = store_db_open(conf, STORE_DB_READER, &r->db);
     if (rc == SQLITE_OK)
         rc = store_db_prepare(r->db, statements, READER_SQL_COUNT, r->stmts);
     if (rc != SQLITE_OK) {
+        rc = reader_error(r, rc);
         reader_close(r);
-        return reader_error(rc);
+        return rc;
     }
     *ret_reader = r;
     return 0;
@@ -189,7 +208,7 @@ int reader_get(struct reader *r, uint64_t id, bool with_blobs, struct job_view *
     int rc = reader_fetch(r, id, with_blobs, &job, &found);
 
     if (rc != SQLITE_OK)
-        return reader_error(rc);
+        return reader_error(r, rc);
     if (!found)
         return JM_ENOJOB;
     *ret_job = job;
@@ -205,7 +224,7 @@ int reader_size(struct reader *r, uint64_t id, size_t *ret_bytes)
     store_query_put_int(&q, (int64_t)id);
     rc = store_query_next(&q, &found);
     if (rc != SQLITE_OK)
-        return reader_error(rc);
+        return reader_error(r, rc);
     *ret_bytes = 0;
     if (found) {
         *ret_bytes = (size_t)store_query_int(&q);
@@ -232,7 +251,7 @@ int reader_counts(struct reader *r, void *owner, store_counts_cb on_queue)
         on_queue(owner, name, &counts);
         rc = store_query_next(&q, &has_row);
     }
-    return reader_error(rc);
+    return reader_error(r, rc);
 }
 
 /* The one number that a statement gives, or `none`. */
@@ -266,8 +285,9 @@ static int get_meta(struct reader *r, const char *name, uint64_t *ret_value)
 
 int reader_start(struct reader *r, struct reader_start *ret_start)
 {
-    struct store_query due = reader_use(r, SQL_NEXT_DUE);
+    struct store_query due = reader_use(r, SQL_NEXT_DUE), last = reader_use(r, SQL_LAST_ID);
     struct reader_start start;
+    int64_t last_id = 0;
     int rc = get_number(&due, -1, &start.next_due_ms);
 
     if (rc == SQLITE_OK)
@@ -275,8 +295,12 @@ int reader_start(struct reader *r, struct reader_start *ret_start)
     if (rc == SQLITE_OK)
         rc = get_meta(r, "id_high_water", &start.id_high_water);
     if (rc == SQLITE_OK)
+        rc = get_number(&last, 0, &last_id);
+    if (rc == SQLITE_OK && start.id_high_water > 0 && (uint64_t)last_id > start.id_high_water)
+        rc = SQLITE_CORRUPT; /* an id is given out only below the mark that is stored ahead */
+    if (rc == SQLITE_OK)
         *ret_start = start;
-    return reader_error(rc);
+    return reader_error(r, rc);
 }
 
 int reader_lanes(struct reader *r, void *owner, store_lane_cb on_lane)
@@ -296,7 +320,7 @@ int reader_lanes(struct reader *r, void *owner, store_lane_cb on_lane)
         on_lane(owner, &lane);
         rc = store_query_next(&q, &has_row);
     }
-    return reader_error(rc);
+    return reader_error(r, rc);
 }
 
 int reader_rates(struct reader *r, void *owner, reader_rate_cb on_rate)
@@ -313,7 +337,7 @@ int reader_rates(struct reader *r, void *owner, reader_rate_cb on_rate)
         on_rate(owner, queue, &rate);
         rc = store_query_next(&q, &has_row);
     }
-    return reader_error(rc);
+    return reader_error(r, rc);
 }
 
 static int walk_confs(struct reader *r, enum reader_sql which, void *owner, reader_conf_cb on_conf)
@@ -337,7 +361,7 @@ int reader_confs(struct reader *r, void *owner, reader_conf_cb on_conf)
 
     if (rc == SQLITE_OK)
         rc = walk_confs(r, SQL_TASK_CONFS, owner, on_conf);
-    return reader_error(rc);
+    return reader_error(r, rc);
 }
 
 int reader_attempts(struct reader *r, uint64_t id, void *owner, reader_attempt_cb on_attempt)
@@ -360,7 +384,7 @@ int reader_attempts(struct reader *r, uint64_t id, void *owner, reader_attempt_c
         on_attempt(owner, &attempt);
         rc = store_query_next(&q, &has_row);
     }
-    return reader_error(rc);
+    return reader_error(r, rc);
 }
 
 int reader_tasks(struct reader *r, void *owner, reader_task_cb on_task)
@@ -377,5 +401,5 @@ int reader_tasks(struct reader *r, void *owner, reader_task_cb on_task)
         on_task(owner, &task, store_query_int(&q));
         rc = store_query_next(&q, &has_row);
     }
-    return reader_error(rc);
+    return reader_error(r, rc);
 }

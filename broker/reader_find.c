@@ -288,7 +288,7 @@ int reader_find_each(struct reader *r, const struct job_filter *filter,
     rc = walk(&find, bounds, owner, on_fit);
     reader_end(r);
     if (rc != SQLITE_OK)
-        return reader_error(rc);
+        return reader_error(r, rc);
     *ret_next = find.has_row ? find.below : 0;
     return 0;
 }

@@ -84,6 +84,7 @@
     X(SQL_ATTEMPTS, "SELECT attempt, outcome, host, begun_at_ms, ended_at_ms, run_us, error" \
                     " FROM attempts WHERE id = ? ORDER BY attempt")                          \
     X(SQL_META, "SELECT value FROM meta WHERE name = ?")                                     \
+    X(SQL_LAST_ID, "SELECT id FROM jobs ORDER BY id DESC LIMIT 1")                           \
     X(SQL_TASKS, "SELECT name, kind, doc, seen_at_ms FROM tasks ORDER BY name")
 
 enum reader_sql {
@@ -96,6 +97,7 @@ enum reader_sql {
 struct reader {
     sqlite3 *db;
     struct clock *clock;
+    void (*on_damage)(const char *sentence);
     sqlite3_stmt *stmts[READER_SQL_COUNT];
     unsigned depth;   /* of reader_begin */
     struct buf bytes; /* what the spans of the last view point into */
@@ -107,13 +109,8 @@ static inline struct store_query reader_use(struct reader *r, enum reader_sql wh
     return store_query_of(r->stmts[which]);
 }
 
-/* A read that fails ends nothing, but it is never JM_EFULL. */
-static inline int reader_error(int rc)
-{
-    int error = store_db_error(rc);
-
-    return error == JM_EFULL ? JM_ESTORE : error;
-}
+/* A read that fails ends nothing, but it is never JM_EFULL, and damage is told at once. */
+int reader_error(struct reader *r, int rc);
 
 /* Reads a job into `ret_job`, whose spans then point into the reader. Returns SQLite's code. */
 int reader_fetch(struct reader *r, uint64_t id, bool with_blobs, struct job_view *ret_job,

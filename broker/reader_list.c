@@ -64,7 +64,7 @@ int reader_before(struct reader *r, uint64_t id, size_t limit, size_t *ret_count
     else if (rc == SQLITE_OK)
         *ret_count = 0;
     store_query_end(&q);
-    return reader_error(rc);
+    return reader_error(r, rc);
 }
 
 static int show_dispatched(struct reader *r, uint64_t id, unsigned node, void *owner,
@@ -105,5 +105,5 @@ int reader_dispatched(struct reader *r, unsigned node, void *owner, reader_dispa
             rc = store_query_next(&q, &has_row);
     }
     store_query_end(&q);
-    return reader_error(rc);
+    return reader_error(r, rc);
 }

@@ -24,7 +24,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "broker/store_check.h"
 #include "broker/store_db.h"
+#include "broker/store_mark.h"
 #include "schema/errors.h"
 
 /* How long a checkpoint that is to reset the WAL waits for readers. */
@@ -54,8 +56,9 @@ static int fail(struct store *s, sqlite3 *db, const char *what, int rc)
     pthread_mutex_lock(&s->error_lock);
     s->is_broken = true;
     if (s->error[0] == '\0')
-        snprintf(s->error, sizeof(s->error), "The database failed at %s: %s (SQLite code %d).",
-                 what, db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc), rc);
+        snprintf(s->error, sizeof(s->error), "The database failed at %s: %s (SQLite code %d).%s",
+                 what, db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc), rc,
+                 store_db_error(rc) == JM_ECORRUPT ? STORE_DAMAGE_REMEDY : "");
     pthread_mutex_unlock(&s->error_lock);
     return JM_ESTORE;
 }
@@ -88,108 +91,70 @@ static int on_wal(void *store, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
-static int load_counts(struct store *s)
+static int run_statement(struct store *s, enum store_sql which)
 {
-    static const enum job_state columns[] = {JOB_SCHEDULED, JOB_QUEUED,    JOB_DISPATCHED,
-                                             JOB_RUNNING,   JOB_SUCCEEDED, JOB_FAILED,
-                                             JOB_CANCELLED, JOB_EXPIRED};
-    struct store_query q = store_use(s, SQL_COUNTS_ALL);
-    bool has_row = false;
-    int rc = store_query_next(&q, &has_row);
+    struct store_query q = store_use(s, which);
 
-    while (rc == SQLITE_OK && has_row) {
-        struct store_queue *queue = store_tally_need(&s->tally, store_query_bytes(&q));
-
-        if (queue == NULL) {
-            store_query_end(&q);
-            return SQLITE_NOMEM;
-        }
-        for (size_t i = 0; i < JM_COUNT_OF(columns); i++)
-            queue->now.by_state[columns[i]] = store_query_int(&q);
-        rc = store_query_next(&q, &has_row);
-    }
-    return rc;
+    return store_query_run(&q);
 }
 
-/* Every lane, and what is in it. */
-static int restore_lanes(struct store *s)
+/* A first commit, so that the log has a head that is on disk: from then on it has to be there
+ * (store_mark.h). Where there is no room for it, nothing is claimed. */
+static int begin_log(struct store *s)
 {
-    struct store_query q = store_use(s, SQL_LANES_ALL);
-    bool has_row = false;
-    int rc = store_query_next(&q, &has_row);
-
-    while (rc == SQLITE_OK && has_row) {
-        int64_t number = store_query_int(&q);
-        struct store_queue *queue = store_tally_need(&s->tally, store_query_bytes(&q));
-        struct span task = store_query_bytes(&q);
-        uint32_t priority = (uint32_t)store_query_int(&q);
-        struct span key = store_query_bytes(&q);
-
-        if (queue == NULL ||
-            store_lanes_restore(&s->lanes, number, queue, task, priority, key) == NULL) {
-            store_query_end(&q);
-            return SQLITE_NOMEM;
-        }
-        rc = store_query_next(&q, &has_row);
-    }
-    return rc;
-}
-
-static int count_lanes(struct store *s)
-{
-    struct store_query q = store_use(s, SQL_LIVE_LANES);
-    bool has_row = false;
-    int rc = store_query_next(&q, &has_row);
-
-    while (rc == SQLITE_OK && has_row) {
-        struct store_lane *lane = store_lanes_find(&s->lanes, store_query_int(&q));
-
-        if (lane == NULL) {
-            store_query_end(&q);
-            return SQLITE_CORRUPT;
-        }
-        store_lanes_move(&s->lanes, lane, JOB_NONE, (enum job_state)store_query_int(&q));
-        rc = store_query_next(&q, &has_row);
-    }
-    store_lanes_commit(&s->lanes, clock_wall_ms(s->conf.clock));
-    store_lanes_begin(&s->lanes);
-    store_lanes_note_idle(&s->lanes, clock_wall_ms(s->conf.clock));
-    return rc;
-}
-
-static int run_statement(struct store *s, enum store_sql which);
-
-static int load_lanes(struct store *s)
-{
-    int rc = restore_lanes(s);
-
-    return rc == SQLITE_OK ? count_lanes(s) : rc;
-}
-
-/* What is kept in memory of it. */
-static int load(struct store *s)
-{
-    struct store_query q = store_use(s, SQL_AUTO_VACUUM);
-    bool has_row = false;
-    int rc = load_counts(s);
+    int rc = run_statement(s, SQL_BEGIN);
 
     if (rc == SQLITE_OK)
-        rc = load_lanes(s);
+        rc = store_meta_put(s, "opened_at_ms", clock_wall_ms(s->conf.clock));
     if (rc == SQLITE_OK)
-        rc = store_conf_load(s);
-    if (rc == SQLITE_OK)
-        rc = store_query_next(&q, &has_row);
-    if (rc == SQLITE_OK && has_row) {
-        s->can_shrink = store_query_int(&q) == 2; /* INCREMENTAL */
-        store_query_end(&q);
+        rc = run_statement(s, SQL_COMMIT);
+    if (rc != SQLITE_OK && sqlite3_get_autocommit(s->db) == 0 &&
+        run_statement(s, SQL_ROLLBACK) != SQLITE_OK)
+        return SQLITE_IOERR;
+    if (store_db_error(rc) == JM_EFULL)
+        return SQLITE_OK;
+    if (rc != SQLITE_OK)
+        return rc;
+    if (store_sync(s) != 0 || store_mark_write(s->lock_fd, STORE_MARK_SERVING) != 0)
+        return SQLITE_IOERR;
+    return SQLITE_OK;
+}
+
+/* A store on another VFS is in a test, with no such files. */
+static bool has_files(const struct store *s)
+{
+    return s->conf.vfs == NULL;
+}
+
+static int check_files(struct store *s, char ret_sentence[256])
+{
+    struct store_mark mark;
+    int rc;
+
+    if (!has_files(s))
+        return 0;
+    store_mark_read(s->lock_fd, &mark);
+    rc = store_check_files(s->path, &mark, ret_sentence);
+    if (rc == 0 && store_mark_write(s->lock_fd, STORE_MARK_MOVING) != 0) {
+        store_db_say(s->path, JM_EIO, "its lock file cannot be written", ret_sentence);
+        rc = JM_EIO;
     }
     return rc;
+}
+
+static int say(const struct store *s, sqlite3 *db, int rc, const char *detail,
+               char ret_sentence[256])
+{
+    int error = store_db_error(rc);
+
+    if (error != 0)
+        store_db_say(s->path, error, detail != NULL ? detail : sqlite3_errmsg(db), ret_sentence);
+    return error;
 }
 
 static int open_connections(struct store *s, char ret_sentence[256])
 {
-    const char *what = "open";
-    sqlite3 *db = NULL;
+    char complaint[128] = "";
     int rc = store_db_open(&s->conf, STORE_DB_WRITER, &s->db);
 
     if (rc == SQLITE_OK) {
@@ -198,22 +163,27 @@ static int open_connections(struct store *s, char ret_sentence[256])
         if (error != 0)
             return error;
         (void)sqlite3_wal_hook(s->db, on_wal, s);
-        what = "recover";
         rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     }
-    if (rc == SQLITE_OK)
-        rc = store_db_prepare(s->db, statements, STORE_SQL_COUNT, s->stmts);
-    if (rc == SQLITE_OK)
-        rc = load(s);
-    db = s->db;
-    if (rc == SQLITE_OK) {
-        rc = store_db_open(&s->conf, STORE_DB_CHECKPOINT, &s->checkpoint_db);
-        db = s->checkpoint_db;
+    if (rc == SQLITE_OK && has_files(s)) {
+        rc = store_check_pages(s->db, complaint);
+        s->damage = complaint[0] != '\0' && rc != SQLITE_OK ? complaint : NULL;
     }
+    if (rc == SQLITE_OK) {
+        rc = store_db_prepare(s->db, statements, STORE_SQL_COUNT, s->stmts);
+        if (rc == SQLITE_ERROR) {
+            s->damage = "its tables are not those of its schema";
+            rc = SQLITE_CORRUPT;
+        }
+    }
+    if (rc == SQLITE_OK)
+        rc = store_load(s);
+    if (rc == SQLITE_OK && has_files(s))
+        rc = begin_log(s);
     if (rc != SQLITE_OK)
-        snprintf(ret_sentence, 256, "Cannot %s the database %.120s: %.80s.", what, s->path,
-                 sqlite3_errmsg(db));
-    return store_db_error(rc);
+        return say(s, s->db, rc, s->damage, ret_sentence);
+    rc = store_db_open(&s->conf, STORE_DB_CHECKPOINT, &s->checkpoint_db);
+    return say(s, s->checkpoint_db, rc, NULL, ret_sentence);
 }
 
 static void default_to(uint64_t *value, uint64_t usual)
@@ -251,6 +221,8 @@ int store_open(const struct store_conf *conf, struct store **ret_store, char ret
     default_to(&s->conf.idempotency_ms, JM_IDEMPOTENCY_WINDOW_MS);
     rc = store_db_lock(s->path, &s->lock_fd, ret_sentence);
     if (rc == 0)
+        rc = check_files(s, ret_sentence);
+    if (rc == 0)
         rc = open_connections(s, ret_sentence);
     if (rc != 0)
         goto fail;
@@ -263,13 +235,26 @@ fail:
     return rc;
 }
 
+/* For a quick next start, so that an error (or a reader) changes nothing. If all of the log has
+ * been moved, that start need not look for it; while it is being moved, nothing is claimed. */
+static void move_log(struct store *s)
+{
+    int rc = SQLITE_OK;
+
+    if (has_files(s) && store_mark_write(s->lock_fd, STORE_MARK_MOVING) != 0)
+        return;
+    rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    if (rc == SQLITE_OK && has_files(s))
+        rc = store_mark_write(s->lock_fd, STORE_MARK_STOPPED);
+    (void)rc; /* else still nothing is claimed */
+}
+
 struct store *store_close(struct store *s)
 {
     if (s == NULL)
         return NULL;
-    /* For a quick next start only, so that an error (or a reader) changes nothing. */
     if (!s->is_broken)
-        (void)sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+        move_log(s);
     store_db_finalize(s->stmts, STORE_SQL_COUNT);
     (void)sqlite3_close(s->checkpoint_db); /* cannot be busy: all statements are finalized */
     (void)sqlite3_close(s->db);
@@ -308,13 +293,6 @@ static int write_counts(struct store *s)
             return rc;
     }
     return rc;
-}
-
-static int run_statement(struct store *s, enum store_sql which)
-{
-    struct store_query q = store_use(s, which);
-
-    return store_query_run(&q);
 }
 
 static int run_transaction(struct store *s, struct list *ops)

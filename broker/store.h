@@ -37,7 +37,14 @@ struct store_conf {
     uint64_t retain_ms;        /* how long an end is kept; 0 stands for JM_RETAIN_DEFAULT_MS */
     uint64_t retain_failed_ms; /* that of a failed job; 0 stands for JM_RETAIN_FAILED_MS */
     uint64_t idempotency_ms;   /* how long a key is kept; 0 stands for JM_IDEMPOTENCY_WINDOW_MS */
+    void (*on_damage)(
+        const char *sentence); /* SQLite found damage in a read; any thread; or NULL */
 };
+
+/* What an error of a damaged database tells besides. */
+#define STORE_DAMAGE_REMEDY                                                      \
+    " The database is damaged: run `jobmill doctor --db FILE`, which explains, " \
+    "and with --repair saves what can be saved."
 
 /* Jobs of one queue by state, indexed by enum job_state (JOB_NONE is unused). */
 struct store_counts {

@@ -1,7 +1,7 @@
 /*
  * Connections. The lock is flock(2) on a file of its own, not on the database: closing any
- * descriptor of the database file would drop SQLite's own POSIX locks. Its text is the holder's
- * pid, for the sentence only.
+ * descriptor of the database file would drop SQLite's own POSIX locks. Its text begins with the
+ * holder's pid, for the sentence only (store_mark.h tells the rest).
  */
 #include "broker/store_db.h"
 
@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "broker/store_mark.h"
 #include "schema/errors.h"
 
 static int flags_of(enum store_db_mode mode)
@@ -104,13 +105,37 @@ int store_db_error(int rc)
     }
 }
 
+void store_db_say(const char *path, int error, const char *detail, char ret_sentence[256])
+{
+    switch (error) {
+    case JM_ECORRUPT:
+        snprintf(ret_sentence, 256,
+                 "%.80s is damaged (%.60s) and is not served, so that no job is lost unseen: "
+                 "run `jobmill doctor --db FILE`.",
+                 path, detail);
+        break;
+    case JM_EFULL:
+        snprintf(ret_sentence, 256, "There is no room left on the disk of %.150s: make some.",
+                 path);
+        break;
+    case JM_EIO:
+        snprintf(ret_sentence, 256,
+                 "Cannot use the database %.80s (%.50s): this user must be allowed to read and "
+                 "write the file and its directory, and the disk must work.",
+                 path, detail);
+        break;
+    default:
+        snprintf(ret_sentence, 256, "Cannot prepare the database %.120s: %.80s.", path, detail);
+    }
+}
+
 static int say_locked(const char *path, int fd, char ret_sentence[256])
 {
     char pid[16] = "";
     ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
 
     if (n > 0)
-        pid[strcspn(pid, "\n")] = '\0';
+        pid[strcspn(pid, " \n")] = '\0';
     if (n > 0 && pid[0] != '\0')
         snprintf(ret_sentence, 256,
                  "%.150s is in use by another broker, process %s: stop that one first, or choose "
@@ -122,17 +147,6 @@ static int say_locked(const char *path, int fd, char ret_sentence[256])
                  "database.",
                  path);
     return JM_ELOCKED;
-}
-
-static int write_pid(int fd)
-{
-    char pid[16];
-    int len = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
-
-    /* A full disk must not keep the broker from serving reads, so the text may be missing. */
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)len, 0) != len)
-        return errno == ENOSPC || errno == EDQUOT ? 0 : JM_EIO;
-    return 0;
 }
 
 int store_db_lock(const char *path, int *ret_fd, char ret_sentence[256])
@@ -150,7 +164,7 @@ int store_db_lock(const char *path, int *ret_fd, char ret_sentence[256])
                  lock_path, strerror(errno));
     else if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         rc = say_locked(path, fd, ret_sentence);
-    else if ((rc = write_pid(fd)) != 0)
+    else if ((rc = store_mark_write_pid(fd)) != 0)
         snprintf(ret_sentence, 256, "Cannot write %.150s: %s.", lock_path, strerror(errno));
     free(lock_path);
     if (rc != 0 && fd >= 0)

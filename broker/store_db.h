@@ -34,8 +34,12 @@ void store_db_finalize(sqlite3_stmt **stmts, size_t count);
 int store_db_error(int rc);
 
 /* Takes the lock file "PATH.lock", which lasts as long as the descriptor. Returns 0 and the
- * descriptor, or JM_ELOCKED or JM_EIO with a sentence. */
+ * descriptor (store_mark.h reads what the last holder left), or JM_ELOCKED or JM_EIO with a
+ * sentence. */
 int store_db_lock(const char *path, int *ret_fd, char ret_sentence[256]) JM_MUST_CHECK;
+
+/* The sentence for an error of opening or reading it: the file, what is wrong, what to do. */
+void store_db_say(const char *path, int error, const char *detail, char ret_sentence[256]);
 
 /* Refuses a database that is not ours or too new, and brings an older one to the present schema,
  * one transaction for each step. Returns 0 or JM_ESCHEMA, JM_ECORRUPT, JM_ESTORE, … with a

@@ -2,6 +2,7 @@
  * store_inside.h: what the store's sources share. Nobody else includes it.
  *
  *     store.c          open, close, batches, sync, checkpoints
+ *     store_load.c     what is kept in memory
  *     store_submit.c   STORE_SUBMIT
  *     store_job.c      what was asked of a job
  *     store_idem.c, store_unique.c, store_tags.c   what comes along with a submit
@@ -18,6 +19,7 @@
  *     store_lanes.c    lanes of the backlog
  *     store_next.c     what is next in several of them
  *     store_db.c, store_migrate.c, store_query.h   SQLite
+ *     store_check.c, store_mark.c, store_wal.c     whether a database may be served
  *
  * An operation's function checks first and writes then, so that one that fails has written nothing:
  * no savepoints are needed. It returns what belongs into op.status in `ret_status`, and itself
@@ -48,6 +50,10 @@
     X(SQL_LANE_DELETE, "DELETE FROM lanes WHERE lane = ?")                                        \
     X(SQL_LANES_ALL, "SELECT lane, queue, task, priority, limit_key FROM lanes")                  \
     X(SQL_LIVE_LANES, "SELECT lane, state FROM live")                                             \
+    X(SQL_LIVE_INDEXES,                                                                           \
+      "SELECT (SELECT count(*) FROM live INDEXED BY live_out WHERE state IN (3, 4)),"             \
+      " (SELECT count(*) FROM live INDEXED BY live_backlog WHERE state = 2),"                     \
+      " (SELECT count(*) FROM live INDEXED BY live_scheduled WHERE state = 1)")                   \
     X(SQL_RATE_PUT, "INSERT OR REPLACE INTO rates (queue, limit_key, full_at_us)"                 \
                     " VALUES (?,?,?)")                                                            \
     X(SQL_RATES_CLEAN, "DELETE FROM rates WHERE (queue, limit_key) IN"                            \
@@ -176,12 +182,13 @@ struct store {
     bool can_shrink;           /* the database can give pages back */
     bool has_set_conf;         /* the batch that runs has changed the settings of a queue */
     size_t wal_bytes;
-    bool is_broken; /* an error was final; nothing is written any more */
+    const char *damage; /* found at start; borrowed, or NULL */
+    bool is_broken;     /* an error was final; nothing is written any more */
 
     sqlite3 *checkpoint_db; /* for whoever calls store_checkpoint without `wait` */
     pthread_mutex_t checkpoint_lock;
     pthread_mutex_t error_lock;
-    char error[256]; /* the first final error; never changed once it is set */
+    char error[400]; /* the first final error; never changed once it is set */
 };
 
 /* A row of `live`. */
@@ -311,8 +318,13 @@ int store_tags_delete(struct store *s, uint64_t id, struct span tags) JM_MUST_CH
 
 /* A number of `meta`; 0 if it isn't there. */
 int store_meta_get(struct store *s, const char *name, int64_t *ret_value) JM_MUST_CHECK;
+int store_meta_put(struct store *s, const char *name, int64_t value) JM_MUST_CHECK;
 /* Sets it, if it was smaller. */
 int store_meta_raise(struct store *s, const char *name, int64_t value) JM_MUST_CHECK;
+
+/* Reads what is kept in memory. SQLITE_CORRUPT, perhaps with words in `damage`, if the database
+ * contradicts itself. */
+int store_load(struct store *s) JM_MUST_CHECK;
 
 /* Reads from the database how long queues keep their ends. */
 int store_conf_load(struct store *s) JM_MUST_CHECK;

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "broker/store_check.h"
 #include "broker/store_query.h"
 #include "schema/errors.h"
 #include "schema/migrations.h"
@@ -34,15 +35,23 @@ static int say(sqlite3 *db, int rc, const char *path, char ret_sentence[256])
 {
     int error = store_db_error(rc);
 
-    if (error == JM_ECORRUPT)
-        snprintf(ret_sentence, 256,
-                 "%.100s is damaged or is no SQLite database (%.60s): restore it from a backup, or "
-                 "choose another file.",
-                 path, sqlite3_errmsg(db));
-    else
-        snprintf(ret_sentence, 256, "Cannot prepare the database %.120s: %.80s.", path,
-                 sqlite3_errmsg(db));
+    store_db_say(path, error, sqlite3_errmsg(db), ret_sentence);
     return error;
+}
+
+/* Else a step would be applied to something else than it was made for. */
+static int check_schema(sqlite3 *db, int64_t version, const char *path, char ret_sentence[256])
+{
+    char what[80], detail[128];
+    int rc = store_check_schema(db, version, what);
+
+    if (rc != SQLITE_OK)
+        return say(db, rc, path, ret_sentence);
+    if (what[0] == '\0')
+        return 0;
+    snprintf(detail, sizeof(detail), "of schema %lld, but %s", (long long)version, what);
+    store_db_say(path, JM_ECORRUPT, detail, ret_sentence);
+    return JM_ECORRUPT;
 }
 
 static int check_owner(sqlite3 *db, const char *path, int64_t *ret_version, char ret_sentence[256])
@@ -60,7 +69,9 @@ static int check_owner(sqlite3 *db, const char *path, int64_t *ret_version, char
         return say(db, rc, path, ret_sentence);
     (void)migrations_all(&newest);
     if (application != OUR_APPLICATION_ID && (application != 0 || tables != 0)) {
-        snprintf(ret_sentence, 256, "%.150s is a database of another program: choose another file.",
+        snprintf(ret_sentence, 256,
+                 "%.120s is a database of another program, or its head is damaged: choose another "
+                 "file, or restore a backup.",
                  path);
         return JM_ECORRUPT;
     }
@@ -71,7 +82,11 @@ static int check_owner(sqlite3 *db, const char *path, int64_t *ret_version, char
                  path, (long long)*ret_version, newest);
         return JM_ESCHEMA;
     }
-    return 0;
+    if (*ret_version < 0 || (*ret_version == 0 && tables != 0)) {
+        store_db_say(path, JM_ECORRUPT, "it has tables, but no version", ret_sentence);
+        return JM_ECORRUPT;
+    }
+    return check_schema(db, *ret_version, path, ret_sentence);
 }
 
 static int apply_step(sqlite3 *db, const struct migration *step)

@@ -30,6 +30,11 @@ static int put(struct store *s, enum store_sql how, const char *name, int64_t va
     return store_query_run(&q);
 }
 
+int store_meta_put(struct store *s, const char *name, int64_t value)
+{
+    return put(s, SQL_META_PUT, name, value);
+}
+
 int store_meta_raise(struct store *s, const char *name, int64_t value)
 {
     return put(s, SQL_META_RAISE, name, value);
@@ -64,5 +69,5 @@ int store_probe(struct store *s, struct store_probe *op, int *ret_status)
 {
     (void)op;
     *ret_status = 0;
-    return put(s, SQL_META_PUT, "probe", clock_wall_ms(s->conf.clock));
+    return store_meta_put(s, "probe", clock_wall_ms(s->conf.clock));
 }

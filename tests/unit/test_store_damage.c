@@ -1,0 +1,345 @@
+/*
+ * A start on files that are damaged, cut, missing or somebody else's: it is refused in a sentence,
+ * and whatever is not refused has every job that was acknowledged.
+ */
+#include "tests/unit/damage_fixture.h"
+
+enum { JOBS = 6, WAL_HEAD = 32, WAL_FRAME = 24 + 4096 };
+
+static void submit_and_sync(struct fixture *f, uint64_t id)
+{
+    fixture_submit(f, id, "q", id % 2 == 0 ? JOB_QUEUED : JOB_DISPATCHED);
+    assert_int_equal(store_sync(f->store), 0);
+}
+
+/* All that is acknowledged is in the log alone. */
+static void live(struct fixture *f)
+{
+    fixture_open(f);
+    for (uint64_t id = 1; id <= JOBS; id++)
+        submit_and_sync(f, id);
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = fixture_new();
+
+    damage_live(f, live);
+    damage_save(f, false);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    damage_forget(*state);
+    return fixture_teardown(state);
+}
+
+/* Puts the undamaged files back; with them everything is there. */
+static void check_whole(struct fixture *f)
+{
+    damage_save(f, true);
+    fixture_open(f);
+    for (uint64_t id = 1; id <= JOBS; id++)
+        assert_int_equal(fixture_get(f, id).state, id % 2 == 0 ? JOB_QUEUED : JOB_DISPATCHED);
+    fixture_check_counts(f);
+    fixture_close(f);
+    damage_save(f, true);
+}
+
+/* The lock file as if the machine had been down since. */
+static void reboot(struct fixture *f)
+{
+    damage_flip(f, ".lock", 40, 1);
+}
+
+/* ---- the log ---- */
+
+static void a_missing_log_is_refused_after_an_unclean_end_only(void **state)
+{
+    struct fixture *f = *state;
+    char wal[400], shm[400];
+
+    damage_name(f, "-wal", wal);
+    damage_name(f, "-shm", shm);
+    assert_int_equal(unlink(wal), 0);
+    damage_refused(f, "is missing");
+    assert_int_equal(unlink(shm), 0);
+    damage_refused(f, "is missing");
+    check_whole(f);
+    fixture_open(f);
+    fixture_close(f);
+    assert_int_equal(unlink(wal), 0); /* the end was in order: nothing was in it */
+    fixture_open(f);
+    assert_int_equal(fixture_get(f, JOBS).state, JOB_QUEUED);
+}
+
+static void a_log_that_was_cut_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    off_t size = damage_size(f, "-wal");
+    off_t sizes[] = {0, 31, WAL_HEAD, WAL_HEAD + WAL_FRAME, size - WAL_FRAME, size - 1};
+
+    assert_true(size > WAL_HEAD + 4 * WAL_FRAME);
+    for (size_t i = 0; i < JM_COUNT_OF(sizes); i++) {
+        damage_cut(f, "-wal", sizes[i]);
+        damage_refused(f, i < 2 ? "damaged in its head" : "is cut or damaged");
+        damage_save(f, true);
+    }
+    check_whole(f);
+}
+
+/* Each byte of it is under a checksum. */
+static void any_flipped_byte_of_the_log_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    off_t size = damage_size(f, "-wal");
+    unsigned seed = 5;
+
+    for (int i = 0; i < 150; i++) {
+        off_t at = i < 60 ? i : (off_t)((unsigned)rand_r(&seed) % (unsigned)size);
+
+        damage_flip(f, "-wal", at, (uint8_t)(1 << i % 8));
+        damage_refused(f, "jobs.db-wal, the log of the newest commits, is ");
+        damage_flip(f, "-wal", at, (uint8_t)(1 << i % 8));
+    }
+    check_whole(f);
+}
+
+/* Without its index the end of the log is not known, but what is intact behind a damage is. */
+static void a_damage_in_the_middle_shows_without_the_index(void **state)
+{
+    struct fixture *f = *state;
+    char shm[400];
+
+    damage_name(f, "-shm", shm);
+    assert_int_equal(unlink(shm), 0);
+    damage_flip(f, "-wal", WAL_HEAD + WAL_FRAME + 100, 1);
+    damage_refused(f, "is damaged at byte 4152, before 6 commits");
+    damage_flip(f, "-wal", WAL_HEAD + WAL_FRAME + 100, 1);
+    check_whole(f);
+}
+
+static void a_log_of_another_database_is_refused(void **state)
+{
+    struct fixture *f = *state, *other = fixture_new();
+    char from[400], to[400];
+
+    damage_live(other, live);
+    damage_name(other, "-wal", from);
+    damage_name(f, "-wal", to);
+    damage_copy(from, to);
+    damage_refused(f, "is not the one that the broker wrote");
+    fixture_free(other);
+    check_whole(f);
+}
+
+static void live_long(struct fixture *f)
+{
+    fixture_open(f);
+    for (uint64_t id = 1; id <= 400; id++)
+        submit_and_sync(f, id);
+}
+
+/* What nobody waited for may be torn by a power cut; so many commits cannot. */
+static void a_torn_end_is_no_damage_and_a_torn_beginning_is(void **state)
+{
+    struct fixture *f = *state;
+
+    reboot(f);
+    damage_flip(f, "-wal", damage_size(f, "-wal") - 100, 1);
+    fixture_open(f);
+    assert_int_equal(fixture_get(f, JOBS - 1).state, JOB_DISPATCHED);
+    damage_forget(f);
+    fixture_free(f);
+    f = fixture_new();
+    damage_live(f, live_long);
+    damage_save(f, false);
+    reboot(f);
+    damage_flip(f, "-wal", WAL_HEAD + WAL_FRAME + 100, 1);
+    damage_refused(f, "is damaged at byte 4152, before 400 commits");
+    damage_save(f, true);
+    damage_cut(f, "-wal", 0);
+    reboot(f);
+    damage_refused(f, "damaged in its head");
+    *state = f;
+}
+
+/* ---- the database ---- */
+
+static void a_database_that_is_gone_or_empty_is_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(unlink(f->path), 0);
+    damage_refused(f, "is gone, but a broker has kept jobs there");
+    damage_save(f, true);
+    damage_cut(f, "", 0);
+    damage_refused(f, "is empty, but a broker has kept jobs there");
+    check_whole(f);
+    fixture_open(f);
+    fixture_close(f);
+    damage_cut(f, "", 0);
+    damage_refused(f, "is empty, but a broker has kept jobs there");
+    assert_int_equal(unlink(f->path), 0); /* after an end in order one may begin anew */
+    fixture_open(f);
+}
+
+static void an_empty_file_is_a_new_database(void **state)
+{
+    struct fixture *f = fixture_new();
+    int fd = open(f->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    close(fd);
+    fixture_open(f);
+    submit_and_sync(f, 1);
+    fixture_free(f);
+    (void)state;
+}
+
+static void what_is_no_database_is_refused_and_left_alone(void **state)
+{
+    static const char text[] = "Dear diary,\nthis is no database at all, but it is longer than 16.";
+    struct fixture *f = fixture_new();
+    char back[sizeof(text)] = "";
+    int fd = open(f->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    assert_int_equal(write(fd, text, sizeof(text)), sizeof(text));
+    damage_refused(f, "is no SQLite database");
+    assert_int_equal(pread(fd, back, sizeof(back), 0), sizeof(back));
+    assert_string_equal(back, text);
+    close(fd);
+    fixture_free(f);
+    (void)state;
+}
+
+static void a_cut_database_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    off_t size;
+
+    fixture_open(f);
+    fixture_close(f);
+    damage_save(f, false);
+    size = damage_size(f, "");
+    for (off_t left = 4096; left < size; left += 5 * 4096) {
+        damage_cut(f, "", left);
+        damage_refused(f, "is damaged");
+        damage_save(f, true);
+    }
+    check_whole(f);
+}
+
+static const struct {
+    const char *sql;
+    const char *words;
+} plants[] = {
+    {"PRAGMA application_id = 7", "is a database of another program"},
+    {"PRAGMA user_version = 99", "has schema 99, and this broker"},
+    {"PRAGMA user_version = 1", "is damaged (of schema 1, but with "},
+    {"PRAGMA user_version = 0", "has tables, but no version"},
+    {"DROP INDEX live_backlog", "of schema 2, but without live_backlog"},
+    {"DROP TABLE tags", "of schema 2, but without tags"},
+    {"DELETE FROM live WHERE id = 3", "its jobs are not as many as it counted"},
+    {"UPDATE counts SET queued = queued + 1", "its jobs are not as many as it counted"},
+    {"UPDATE live SET state = 9 WHERE id = 2", "a job in no state"},
+    {"UPDATE live SET lane = 77 WHERE id = 2", "a job without a lane"},
+    {"INSERT INTO queue_confs VALUES ('q', x'c1')", "is damaged"},
+    {"PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'state = 2',"
+     " 'state = 1') WHERE name = 'live_backlog'",
+     "its tables are not those of its schema"},
+};
+
+static void what_contradicts_itself_is_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_open(f);
+    fixture_close(f);
+    damage_save(f, false);
+    for (size_t i = 0; i < JM_COUNT_OF(plants); i++) {
+        damage_exec(f, plants[i].sql);
+        damage_refused(f, plants[i].words);
+        damage_save(f, true);
+    }
+    check_whole(f);
+}
+
+/* A row that is in the table and not in its index, as a lost write leaves it. */
+static void an_index_without_a_row_is_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_open(f);
+    fixture_close(f);
+    damage_exec(f, "PRAGMA writable_schema = ON;"
+                   "CREATE TABLE aside AS SELECT sql FROM sqlite_schema WHERE name = 'live_out';"
+                   "UPDATE sqlite_schema SET sql = replace(sql, '3, 4', '4, 5')"
+                   " WHERE name = 'live_out'");
+    damage_exec(f,
+                "UPDATE live SET state = 2 WHERE id = 1; UPDATE live SET state = 3 WHERE id = 1");
+    damage_exec(f, "DELETE FROM live WHERE id = 5");
+    damage_exec(f, "PRAGMA writable_schema = ON;"
+                   "UPDATE sqlite_schema SET sql = (SELECT sql FROM aside) WHERE name = 'live_out';"
+                   "DROP TABLE aside");
+    damage_exec(f, "UPDATE counts SET dispatched = dispatched - 1");
+    damage_refused(f, "is damaged");
+    damage_save(f, true);
+}
+
+/* Byte for byte through a small database: refused, or everything is as it was but for the byte. */
+static void flipped_bytes_of_the_database_lose_no_job_unseen(void **state)
+{
+    struct fixture *f = *state;
+    unsigned seed = 17;
+    size_t refused = 0;
+    off_t size;
+
+    fixture_open(f);
+    fixture_close(f);
+    damage_save(f, false);
+    size = damage_size(f, "");
+    for (int i = 0; i < 200; i++) {
+        off_t at = i < 100 ? i : (off_t)((unsigned)rand_r(&seed) % (unsigned)size);
+        char sentence[256] = "";
+
+        damage_flip(f, "", at, (uint8_t)(1 << rand_r(&seed) % 8));
+        if (fixture_try_open(f, sentence) == 0) {
+            assert_int_equal(fixture_ask(f, "SELECT count(*) FROM live"), JOBS);
+            assert_int_equal(fixture_ask(f, "SELECT count(*) FROM jobs"), JOBS);
+        } else {
+            assert_non_null(strstr(sentence, f->path));
+            refused++;
+        }
+        fixture_close(f);
+        damage_save(f, true);
+    }
+    print_message("%zu of 200 were refused\n", refused);
+    assert_true(refused > 50);
+    check_whole(f);
+}
+
+#define DAMAGE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        DAMAGE_TEST(a_missing_log_is_refused_after_an_unclean_end_only),
+        DAMAGE_TEST(a_log_that_was_cut_is_refused),
+        DAMAGE_TEST(any_flipped_byte_of_the_log_is_refused),
+        DAMAGE_TEST(a_damage_in_the_middle_shows_without_the_index),
+        DAMAGE_TEST(a_log_of_another_database_is_refused),
+        DAMAGE_TEST(a_torn_end_is_no_damage_and_a_torn_beginning_is),
+        DAMAGE_TEST(a_database_that_is_gone_or_empty_is_refused),
+        cmocka_unit_test(an_empty_file_is_a_new_database),
+        cmocka_unit_test(what_is_no_database_is_refused_and_left_alone),
+        DAMAGE_TEST(a_cut_database_is_refused),
+        DAMAGE_TEST(what_contradicts_itself_is_refused),
+        DAMAGE_TEST(an_index_without_a_row_is_refused),
+        DAMAGE_TEST(flipped_bytes_of_the_database_lose_no_job_unseen),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
