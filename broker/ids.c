@@ -1,17 +1,22 @@
 #include "broker/ids.h"
 
+#include "lib/crash.h"
 #include "schema/id.h"
 
 /* Two seconds of ids are reserved at a time, when less than one is left: one small row a second, in
  * a commit that is due anyway. No more, because a start goes on above the mark: until the clock has
- * caught up with it, ids (and the time of creation that they tell) are ahead by that much for each
- * crash. */
+ * caught up with it, ids (and the time of creation that they tell, and what is due so long after
+ * it) are ahead by that much. For the same reason the first reservation of a life is small and each
+ * one twice the one before: what a crash costs is about the time since the start, so that a broker
+ * that is killed again and again does not run ahead of the clock further and further. */
+#define RESERVE_FIRST_MS 250
 #define RESERVE_MS 2000
 #define MS_BITS (ID_NODE_BITS + ID_SEQUENCE_BITS)
 
 void ids_init(struct ids *ids, struct clock *clock, struct runner *runner, unsigned node)
 {
-    *ids = (struct ids){.clock = clock, .runner = runner, .node = node};
+    *ids = (struct ids){
+        .clock = clock, .runner = runner, .node = node, .reserve_ms = RESERVE_FIRST_MS / 2};
 }
 
 void ids_start(struct ids *ids, uint64_t stored_high_water)
@@ -24,6 +29,7 @@ static void on_reserved(struct store_op *op)
 {
     struct ids *ids = JM_CONTAINER_OF(op, struct ids, reserve.op);
 
+    CRASH_POINT("ids-reserved");
     ids->is_reserving = false;
     if (op->status != 0 && ids->high_water == ids->reserve.high_water)
         ids->high_water = ids->last; /* not stored: the next id has to ask again */
@@ -36,7 +42,8 @@ static void raise_mark(struct ids *ids, uint64_t next)
     if (ids->is_reserving)
         return;
     ids->is_reserving = true;
-    ids->high_water = next + ((uint64_t)RESERVE_MS << MS_BITS);
+    ids->reserve_ms = ids->reserve_ms * 2 < RESERVE_MS ? ids->reserve_ms * 2 : RESERVE_MS;
+    ids->high_water = next + (ids->reserve_ms << MS_BITS);
     ids->reserve = (struct store_reserve_ids){
         .op = {.kind = STORE_RESERVE_IDS, .on_done = on_reserved, .wants_sync = true, .bytes = 32},
         .high_water = ids->high_water,
@@ -70,7 +77,7 @@ uint64_t ids_take(struct ids *ids, size_t count)
 
     for (size_t i = 1; i < count; i++)
         last = ids_after(last);
-    if (last + ((uint64_t)RESERVE_MS / 2 << MS_BITS) > ids->high_water)
+    if (last + (ids->reserve_ms / 2 << MS_BITS) > ids->high_water)
         raise_mark(ids, last);
     if (last > ids->high_water)
         return 0;

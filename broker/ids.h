@@ -19,6 +19,7 @@ struct ids {
     unsigned node;
     uint64_t last;
     uint64_t high_water;
+    uint64_t reserve_ms; /* of ids, when the mark was last raised */
     struct store_reserve_ids reserve;
     bool is_reserving;
 };

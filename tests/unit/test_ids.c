@@ -98,6 +98,27 @@ static void a_start_goes_on_above_the_stored_mark_even_if_the_clock_stepped_back
     assert_true(ids_next(&w.ids) > mark);
 }
 
+/* Its clock would be ahead by the mark's two seconds for each of its lives otherwise. */
+static void a_broker_that_is_killed_again_and_again_does_not_run_ahead(void **state)
+{
+    struct world w;
+    uint64_t mark = 0;
+    int64_t wall = ID_EPOCH_MS + 1000;
+
+    (void)state;
+    for (int life = 0; life < 100; life++) {
+        init(&w, mark);
+        for (int at = 0; at < 300; at += 50) {
+            w.wall_ms = wall + 300 * life + at;
+            assert_true(ids_next(&w.ids) != 0);
+            if (w.op != NULL)
+                answer(&w, 0);
+        }
+        mark = w.ids.high_water;
+    }
+    assert_true(id_wall_ms(mark) - w.wall_ms < 1000);
+}
+
 static void while_the_mark_cannot_be_stored_it_is_asked_for_again(void **state)
 {
     struct world w;
@@ -150,6 +171,7 @@ int main(void)
         cmocka_unit_test(they_rise_through_sequences_milliseconds_and_clock_steps),
         cmocka_unit_test(the_mark_is_sent_to_the_store_before_any_id_above_the_old_one),
         cmocka_unit_test(a_start_goes_on_above_the_stored_mark_even_if_the_clock_stepped_back),
+        cmocka_unit_test(a_broker_that_is_killed_again_and_again_does_not_run_ahead),
         cmocka_unit_test(while_the_mark_cannot_be_stored_it_is_asked_for_again),
         cmocka_unit_test(a_run_of_ids_is_what_one_after_the_other_would_be),
         cmocka_unit_test(a_run_that_the_mark_does_not_cover_is_not_given),
