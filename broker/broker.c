@@ -15,6 +15,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "lib/crash.h"
 #include "lib/log.h"
 #include "lib/notify.h"
 #include "schema/errors.h"
@@ -245,6 +246,7 @@ static void on_signal(uv_signal_t *signal, int number)
     b->is_stopping = true;
     log_info("stopping on %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
     (void)notify_send("STOPPING=1");
+    CRASH_POINT("stopping");
     api_stop(&b->api, b, on_api_stopped);
 }
 

@@ -1,5 +1,6 @@
 #include "broker/core.h"
 
+#include "lib/crash.h"
 #include "schema/errors.h"
 #include "schema/id.h"
 #include "schema/limits.h"
@@ -193,6 +194,7 @@ static void on_submitted(struct store_op *op)
     struct core *c = s->core;
     bool is_new = op->status == 0 && !s->op.ret_is_repeat && !s->op.ret_is_existing;
 
+    CRASH_POINT("submit-back");
     c->submits--;
     c->submits_bytes -= op->bytes;
     if (s->op.state == JOB_QUEUED)
@@ -331,6 +333,7 @@ static void on_cancelled(struct store_op *op)
     struct core *c = x->core;
     struct dispatch_job *job;
 
+    CRASH_POINT("cancel-back");
     if (op->status != 0) {
         x->on_done(x, op->status);
         return;

@@ -1,5 +1,6 @@
 #include "broker/core_batch.h"
 
+#include "lib/crash.h"
 #include "schema/errors.h"
 
 void core_outcome_set(struct core_outcome *o, const struct core_submit *s, int status)
@@ -111,6 +112,7 @@ static void on_stored(struct store_op *op)
     struct core_batch *b = JM_CONTAINER_OF(op, struct core_batch, op.op);
     struct core *c = b->core;
 
+    CRASH_POINT("batch-back");
     give_room_back(b, b->count);
     for (size_t i = 0; i < b->count; i++)
         c->stats.queue_full += b->outcomes[i].status == JM_EQUEUEFULL;

@@ -10,6 +10,7 @@
 
 #include "broker/core.h"
 #include "broker/dispatch_inside.h"
+#include "lib/crash.h"
 #include "schema/errors.h"
 
 enum { DRAW_JOBS = 500 };
@@ -50,6 +51,7 @@ static void on_drawn(struct carrier_req *req)
     struct dispatch *d = draw->dispatch;
     struct list back;
 
+    CRASH_POINT("drawn");
     list_init(&back);
     for (size_t i = 0; req->status == 0 && i < req->item_count; i++)
         settle(d, req->items[i], &back);

@@ -7,6 +7,7 @@
 
 #include "broker/core.h"
 #include "broker/dispatch_inside.h"
+#include "lib/crash.h"
 #include "schema/errors.h"
 
 /* ---- back to the backlog ---- */
@@ -38,6 +39,7 @@ static void on_put_back(struct store_op *op)
     struct list *node;
     size_t at = 0;
 
+    CRASH_POINT("put-back");
     if (op->status != 0)
         dispatch_pause_until(b->dispatch, &b->dispatch->returns_refused_until_ms);
     while ((node = list_pop_front(&b->jobs)) != NULL) {
@@ -128,6 +130,7 @@ static void on_pushed(struct carrier_req *req)
     struct push *p = JM_CONTAINER_OF(req, struct push, req);
     struct dispatch *d = p->dispatch;
 
+    CRASH_POINT("after-push");
     switch (req->status) {
     case 0:
         d->stats.pushes++;
@@ -188,6 +191,7 @@ static bool push_some(struct dispatch *d, struct queue *q, struct list *outbox)
     p->req.values = p->values;
     p->req.on_done = on_pushed;
     list_init(&p->req.link);
+    CRASH_POINT("before-push");
     carrier_send(d->core->seams.carrier, &p->req);
     return true;
 }

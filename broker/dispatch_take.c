@@ -6,6 +6,7 @@
 
 #include "broker/core.h"
 #include "broker/dispatch_inside.h"
+#include "lib/crash.h"
 #include "schema/errors.h"
 #include "schema/limits.h"
 
@@ -158,6 +159,7 @@ static void on_taken(struct store_op *op)
     struct dispatch *d = t->dispatch;
     size_t left;
 
+    CRASH_POINT("backlog-taken");
     t->queue->is_taking = false;
     t->queue->taking_jobs = 0;
     d->taking_jobs -= t->plan.jobs;

@@ -5,6 +5,8 @@
  */
 #include "broker/http_conn.h"
 
+#include "lib/crash.h"
+
 enum { WRITE_PIECES = 64 }; /* in one writev(2) */
 
 static const char continue_line[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -150,12 +152,14 @@ bool http_write_ready(struct http_conn *c)
 
     if (exchanges == 0)
         return false;
+    CRASH_POINT("before-answer");
     if (count > 0) /* else it is the end of an answer that needs no bytes */
         sent = uv_try_write(&c->io.stream, pieces, count);
     if (sent < 0 && sent != UV_EAGAIN) {
         http_conn_close(c);
         return false;
     }
+    CRASH_POINT("after-answer");
     if (settle_sent(c, sent > 0 ? (size_t)sent : 0, exchanges))
         return true;
     write_rest(c);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "broker/core.h"
+#include "lib/crash.h"
 #include "lib/mp.h"
 #include "schema/errors.h"
 
@@ -198,6 +199,7 @@ static void on_verdict(struct store_op *op)
     struct verdict *v = JM_CONTAINER_OF(op, struct verdict, op.op);
     struct core *core = v->hosts->core;
 
+    CRASH_POINT("verdict-back");
     if (op->status == 0) {
         results_follow(core, v->events, v->op.event_count);
     } else {

@@ -1,6 +1,7 @@
 #include "broker/purge.h"
 
 #include "broker/core.h"
+#include "lib/crash.h"
 
 enum {
     STEP_ROWS = 128,         /* 0.8 ms of the writer's time */
@@ -55,6 +56,7 @@ static void on_purged(struct store_op *op)
 {
     struct purge *p = JM_CONTAINER_OF(op, struct purge, op.op);
 
+    CRASH_POINT("purged");
     if (op->status != 0) {
         wait_ms(p, LEAST_WAIT_MS);
         return;

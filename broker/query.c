@@ -235,7 +235,7 @@ static void bound(struct query *q, uint64_t id)
 
 static int read_created_before(struct span value, struct query *q, struct fault *f)
 {
-    uint64_t id;
+    uint64_t id = 0;
     int rc = read_moment(value, QUERY_CREATED_BEFORE, &id, f);
 
     if (rc == 0)

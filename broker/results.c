@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "broker/core.h"
+#include "lib/crash.h"
 #include "schema/errors.h"
 #include "schema/limits.h"
 
@@ -172,6 +173,7 @@ static void on_removed(struct carrier_req *req)
 {
     struct results *r = JM_CONTAINER_OF(req, struct results, remove);
 
+    CRASH_POINT("results-removed");
     r->is_remove_open = false; /* if it failed: the next start of the link removes it */
 }
 
@@ -190,6 +192,7 @@ static void on_took(struct carrier_req *req)
 {
     struct results *r = JM_CONTAINER_OF(req, struct results, take);
 
+    CRASH_POINT("results-moved");
     r->is_take_open = false;
     r->take_number = req->number;
     r->take_failed = req->status != 0; /* the answer of the read comes next and looks at it */
@@ -243,6 +246,7 @@ static void on_applied(struct store_op *op)
     struct results *r = JM_CONTAINER_OF(op, struct results, apply.op);
     bool is_off = r->state == RESULTS_OFF;
 
+    CRASH_POINT("results-applied");
     r->is_applying = false;
     if (op->status != 0) {
         pause_round(r);
@@ -275,6 +279,7 @@ static void on_applied(struct store_op *op)
 
 static void apply_slice(struct results *r, bool is_last)
 {
+    CRASH_POINT("results-read");
     r->state = RESULTS_APPLYING;
     r->is_applying = true;
     r->apply.op = (struct store_op){.kind = STORE_APPLY,

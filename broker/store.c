@@ -27,6 +27,7 @@
 #include "broker/store_check.h"
 #include "broker/store_db.h"
 #include "broker/store_mark.h"
+#include "lib/crash.h"
 #include "schema/errors.h"
 
 /* How long a checkpoint that is to reset the WAL waits for readers. */
@@ -297,8 +298,10 @@ static int write_counts(struct store *s)
 
 static int run_transaction(struct store *s, struct list *ops)
 {
-    int rc = run_statement(s, SQL_BEGIN);
+    int rc;
 
+    CRASH_POINT("before-begin");
+    rc = run_statement(s, SQL_BEGIN);
     LIST_EACH(node, ops)
     {
         if (rc != SQLITE_OK)
@@ -309,8 +312,11 @@ static int run_transaction(struct store *s, struct list *ops)
         return run_statement(s, SQL_ROLLBACK);
     if (rc == SQLITE_OK)
         rc = write_counts(s);
+    CRASH_POINT("before-commit");
+    CRASH_WITHIN("in-commit");
     if (rc == SQLITE_OK)
         rc = run_statement(s, SQL_COMMIT);
+    CRASH_POINT("after-commit");
     return rc;
 }
 
@@ -410,7 +416,9 @@ int store_sync(struct store *s)
         return fail(s, s->db, "finding its log", rc);
     if (wal == NULL || wal->pMethods == NULL)
         return 0; /* nothing was ever written */
+    CRASH_WITHIN("in-sync");
     rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+    CRASH_POINT("after-sync");
     return rc == SQLITE_OK ? 0 : fail(s, NULL, "the sync of its log", rc);
 }
 
@@ -450,6 +458,7 @@ int store_checkpoint(struct store *s, bool wait)
     /* SQLite lets only one checkpoint run and turns the second away at once, however long it would
      * wait for a reader. */
     pthread_mutex_lock(&s->checkpoint_lock);
+    CRASH_WITHIN("in-checkpoint");
     if (wait)
         rc = restart_log(s);
     else

@@ -10,6 +10,7 @@
 
 #include "broker/store_check.h"
 #include "broker/store_query.h"
+#include "lib/crash.h"
 #include "schema/errors.h"
 #include "schema/migrations.h"
 
@@ -100,8 +101,10 @@ static int apply_step(sqlite3 *db, const struct migration *step)
     rc = sqlite3_exec(db, step->sql, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db, version, NULL, NULL, NULL);
+    CRASH_POINT("in-migration");
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+    CRASH_POINT("after-migration");
     return rc; /* what is open of a failed one goes with the connection */
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/crash.h"
 #include "lib/log.h"
 #include "schema/errors.h"
 #include "schema/keys.h"
@@ -30,6 +31,7 @@ static void on_beaten(struct redis_command *command, int error, const struct red
     struct host *host = beat->host;
 
     (void)claim;
+    CRASH_POINT("beaten");
     if (error == JM_EREFUSED)
         log_warn("Redis refuses the heartbeat: %s", command->error);
     for (uint32_t i = 0; error == 0 && i < host->slot_count; i++)

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/crash.h"
 #include "lib/log.h"
 #include "lib/mp.h"
 #include "schema/errors.h"
@@ -216,6 +217,7 @@ static void run_one(struct child *child, const struct claimed *claimed)
         publish(child);
         begun_ns = now_ns();
     }
+    CRASH_POINT("before-begun");
     begun_at_ms = clock_wall_ms(clock_real());
     run_open(&child->call, &claimed->job,
              child->shm->conf.file_root[0] != '\0' ? child->shm->conf.file_root : NULL);
@@ -226,11 +228,14 @@ static void run_one(struct child *child, const struct claimed *claimed)
         return;
     }
     wake_parent(child, SHM_WATCH_NONE);
+    CRASH_POINT("begun");
     run_task(child, claimed);
+    CRASH_POINT("task-done");
     end_ns = now_ns();
     pace_note(&child->pace, end_ns - begun_ns);
     encode_end(child, begun_ns, begun_at_ms, end_ns);
     keep_end(child, claimed->position, end_ns);
+    CRASH_POINT("end-kept");
 }
 
 /* ---- claiming ---- */
@@ -286,6 +291,8 @@ static void keep_frame(struct child *child, struct span frame)
 
 static void mark_claimed(struct child *child, const struct redis_claim *claim)
 {
+    if (claim->count > 0)
+        CRASH_POINT("claimed");
     child->claimed_count = 0;
     for (size_t i = 0; i < claim->count && i < JM_CLAIM_JOBS; i++)
         keep_frame(child, redis_claim_frame(claim, i));

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "lib/crash.h"
 #include "schema/errors.h"
 #include "schema/keys.h"
 #include "schema/limits.h"
@@ -112,6 +113,7 @@ int ends_wait(struct ends *ends, struct redis_pipe *pipe)
     }
     if (result != 0)
         return result;
+    CRASH_POINT("end-published");
     for (size_t i = 0; i < ends->put_count; i++)
         shm_free(ends->shm, ends->put[i].position);
     ends->put_count = 0;

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/crash.h"
 #include "lib/log.h"
 #include "lib/notify.h"
 #include "schema/errors.h"
@@ -157,6 +158,7 @@ void host_drain(struct host *host)
         host->env.is_draining = true;
         for (uint32_t i = 0; i < host->slot_count; i++)
             atomic_store(&host->slots[i].shm->is_draining, 1);
+        CRASH_POINT("draining");
         enter(host, HOST_DRAINING, host->conf->drain_grace_ms);
         beat_now(&host->beat);
     }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/crash.h"
 #include "lib/log.h"
 #include "schema/errors.h"
 #include "schema/keys.h"
@@ -114,6 +115,7 @@ void outbox_flush(struct outbox *outbox)
     keys_results(key, LIST_ENTRY(outbox->entries.next, struct outbox_entry, node)->held.node);
     words[0] = span_of_str("LPUSH");
     words[1] = span_of_str(key);
+    CRASH_POINT("before-events");
     if (redis_line_send(outbox->link, &outbox->push, words, 2 + count) == 0)
         outbox->sent_count = count;
 }
@@ -128,6 +130,7 @@ static void on_pushed(struct redis_command *command, int error, const struct red
     struct outbox *outbox = JM_CONTAINER_OF(command, struct outbox, push);
 
     (void)claim;
+    CRASH_POINT("events-published");
     if (error == 0) {
         while (outbox->sent_count-- > 0)
             drop_first(outbox);

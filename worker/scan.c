@@ -10,6 +10,7 @@
  */
 #include "worker/scan.h"
 
+#include "lib/crash.h"
 #include "schema/limits.h"
 
 enum {
@@ -54,6 +55,7 @@ static void take_claimed(struct slot *slot, uint64_t at, const struct shm_held *
 
     if (shm_take(slot->shm, at, held))
         slot_tell(slot, held, &event, now_ns);
+    CRASH_POINT("taken-back");
 }
 
 /* The end is copied before the swap, for the child may reuse its place right behind it. A swap that

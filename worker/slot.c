@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/crash.h"
 #include "lib/log.h"
 #include "schema/errors.h"
 #include "worker/child.h"
@@ -401,6 +402,7 @@ void slot_bury(struct slot *slot, int status, const struct rusage *usage, uint64
         log_warn("the child of slot %u (pid %d) %s %d", slot->index, (int)slot->pid,
                  WIFSIGNALED(status) ? "was killed by signal" : "ended with status",
                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    CRASH_POINT("child-dead");
     tell_fates(slot, status, usage, now_ns);
     shm_reset(slot->shm);
     slot->pid = 0;

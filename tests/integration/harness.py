@@ -215,11 +215,11 @@ class Mill:
         wait_for(lambda: self.redis_call("PING") == b"PONG", "Redis answers")
         return self.redis
 
-    def start_broker(self, *options, waits=True):
+    def start_broker(self, *options, waits=True, **rest):
         self.broker = self.start("broker", BIN / "jobmill-broker",
                                  "--listen", f"unix:{self.socket_path}", "--db", self.db_path,
                                  "--redis", f"unix:{self.redis_path}",
-                                 "--log-level", "debug", *options)
+                                 "--log-level", "debug", *options, **rest)
         if waits:
             wait_for(self.is_broker_up, "the broker answers")
         return self.broker
@@ -232,10 +232,10 @@ class Mill:
         except (ConnectionError, FileNotFoundError, http.client.HTTPException):
             return False
 
-    def start_worker(self, *options):
+    def start_worker(self, *options, **rest):
         """Does not wait until the broker knows of it; see wait_for_workers."""
         worker = self.start("worker", BIN / "jobmill-worker", "--redis", f"unix:{self.redis_path}",
-                            *options)
+                            *options, **rest)
         self.workers.append(worker)
         return worker
 
