@@ -5,6 +5,9 @@
  * repeat under the same Idempotency-Key gets the same bytes, whatever has become of the job and of
  * the broker meanwhile. A warning is in a header field; without a key, when no repeat has to be the
  * same, it is in the body too, where people see it.
+ *
+ * With a wait nothing is said before the job's end, or the end of the wait, so that its commit is
+ * not synced by itself: the sync of the end's commit is that of both (show.c).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -149,6 +152,7 @@ static void on_submitted(struct core_submit *s, int status)
         return;
     }
     call->is_stored = true;
+    call->is_unsynced = !s->op.op.wants_sync;
     call->may_have_ended = is_known;
     call->id = is_known ? s->op.ret_existing_id : s->op.id;
     call->on_absent = on_absent;
@@ -180,7 +184,8 @@ static int read_request(struct call *call)
 
     if (rc != 0)
         return rc;
-    call->submit.op = (struct core_submit){.on_done = on_submitted};
+    call->submit.op =
+        (struct core_submit){.on_done = on_submitted, .is_told_later = call->wait_ms > 0};
     return job_read(&reader, call->body, key, &call->submit.options, &call->submit.op,
                     &call->fault);
 }

@@ -74,6 +74,7 @@ struct call *call_open(struct api *a, struct http_exchange *x)
     call->is_on_disk = false;
     call->shows_end = false;
     call->is_stored = false;
+    call->is_unsynced = false;
     call->etag[0] = '\0';
     call->submit.is_task_unknown = false;
     call->waiter = (struct waiter){.is_registered = false};

@@ -73,9 +73,11 @@ struct call {
     struct reader *reader;                /* which has read it; while on_show runs */
     struct progress progress;   /* a copy, for a thread of the pool must not look into the core */
     bool may_have_ended;        /* look before waiting */
-    bool is_stored;             /* a submit that is on disk: it cannot be refused any more */
+    bool is_stored;             /* a submit that is committed: it cannot be refused any more */
+    bool is_unsynced;           /* likewise, and may not be on disk */
     bool is_on_disk;            /* its end is known to be */
     bool shows_end;             /* the answer tells of an end */
+    int read_error;             /* 0 or JM_E…: there is nothing to show */
     char etag[CALL_ETAG_BYTES]; /* with its quotes, or "" */
 
     /* A submit. */

@@ -299,7 +299,7 @@ int core_submit(struct core *c, struct core_submit *s)
     place(c, s);
     s->op.op = (struct store_op){.kind = STORE_SUBMIT,
                                  .on_done = on_submitted,
-                                 .wants_sync = true,
+                                 .wants_sync = !s->is_told_later,
                                  .bytes = 256 + s->op.spec.args.len + s->op.spec.options.len};
     list_init(&s->op.op.link);
     c->submits++;

@@ -118,8 +118,10 @@ struct queue *core_need_queue(struct core *c, struct span name);
  * delay_ms, on_done. */
 struct core_submit {
     struct store_submit op;
-    int64_t run_at_ms; /* wall clock; in the past, as 0 is: at once */
-    uint64_t delay_ms; /* from the time in the id; 0: none */
+    int64_t run_at_ms;  /* wall clock; in the past, as 0 is: at once */
+    uint64_t delay_ms;  /* from the time in the id; 0: none */
+    bool is_told_later; /* nobody is told of a new job in on_done: it may not be on disk then, and
+                           whoever tells of it asks the runner first */
     struct core *core;
     struct queue *queue;
     struct dispatch_job *job; /* its reserved place, or NULL */

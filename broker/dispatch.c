@@ -8,7 +8,9 @@
  *
  * Order of a job that waits: committed as dispatched, then pushed. So a crash between the two
  * leaves a job that the store calls dispatched and that is nowhere, which is what the search in
- * hosts.c is for; and no job reaches a worker whose acceptance is not on disk.
+ * hosts.c is for; and a job that reaches a worker is on disk, but for one whose submitter waits and
+ * has been told nothing: a machine that fails then has never heard of it, and drops its end. Its id
+ * is not given out again, since the mark for that is synced before.
  */
 #include "broker/dispatch_inside.h"
 

@@ -11,7 +11,7 @@
  *
  * It registers before it looks, so that no end can fall between the two. The gate is passed over
  * when the waiter was called, which happens behind the end's fsync, and for a job that has not
- * ended.
+ * ended; but not by a submit whose commit may not be on disk yet.
  */
 #include "broker/show.h"
 
@@ -38,8 +38,25 @@ static bool is_known_to_client(struct call *call)
            (value.len > 0 && memmem(value.data, value.len, call->etag, strlen(call->etag)) != NULL);
 }
 
+static void refuse_read(struct call *call, int error)
+{
+    char text[ID_TEXT_BYTES];
+
+    id_format(call->id, text);
+    if (error == JM_ENOJOB && call->on_absent != NULL)
+        call->on_absent(call);
+    else if (error == JM_ENOJOB)
+        call_refuse_error(call, error, "there is no job %s", text);
+    else
+        call_refuse_error(call, error, "the job %s cannot be read", text);
+}
+
 static void answer(struct call *call)
 {
+    if (call->read_error != 0) {
+        refuse_read(call, call->read_error);
+        return;
+    }
     if (call->status < 0) {
         call_refuse(call);
         return;
@@ -53,19 +70,6 @@ static void answer(struct call *call)
 }
 
 /* ---- read ---- */
-
-static void refuse_read(struct call *call, int error)
-{
-    char text[ID_TEXT_BYTES];
-
-    id_format(call->id, text);
-    if (error == JM_ENOJOB && call->on_absent != NULL)
-        call->on_absent(call);
-    else if (error == JM_ENOJOB)
-        call_refuse_error(call, error, "there is no job %s", text);
-    else
-        call_refuse_error(call, error, "the job %s cannot be read", text);
-}
 
 /* On the loop or on a thread of the pool. */
 static int read_and_write(struct call *call, struct reader *reader)
@@ -99,10 +103,11 @@ static int on_pool_thread(struct reads_req *req, struct reader *reader)
 
 static void follow_read(struct call *call, int rc)
 {
+    bool tells = call->is_unsynced || (rc == 0 && call->shows_end);
+
     call->state = CALL_RUNNING;
-    if (rc != 0)
-        refuse_read(call, rc);
-    else if (call->shows_end && !call->is_on_disk)
+    call->read_error = rc;
+    if (tells && !call->is_on_disk)
         call_hold(call, answer);
     else
         answer(call);

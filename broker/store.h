@@ -80,7 +80,7 @@ struct store_op {
     /* Called on the loop thread (by the simulation: its only thread), exactly once, when the batch
      * is committed and, if `wants_sync`, on disk; or when it was refused. */
     void (*on_done)(struct store_op *op);
-    bool wants_sync; /* somebody is told of it: on disk before on_done */
+    bool wants_sync; /* somebody is told of it: on disk before on_done. Read when it has run */
     bool is_alone;   /* it may be undone, so it shares its transaction with no other */
     size_t bytes;    /* roughly what it writes, for the size of a batch */
 };
@@ -118,7 +118,8 @@ struct store_unique {
  * fingerprint is the same, else status JM_EIDEMPOTENCY. If a unique job's place is held, then by
  * on_conflict: nothing is inserted, is_existing and existing_id; or status JM_EUNIQUE, with
  * existing_id; or the holder is cancelled in the same commit (replaced_id), unless it has begun,
- * which is JM_EUNIQUE too. One that would expire before it is due is JM_EFIELD. */
+ * which is JM_EUNIQUE too. One that would expire before it is due is JM_EFIELD. But for a new job
+ * that replaces none, op.wants_sync is set, whatever was asked. */
 struct store_submit {
     struct store_op op;
     uint64_t id;

@@ -90,7 +90,7 @@ static int ask(struct store *s, struct store_submit *op, struct store_live *ret_
     return rc;
 }
 
-int store_submit(struct store *s, struct store_submit *op, int *ret_status)
+static int submit(struct store *s, struct store_submit *op, int *ret_status)
 {
     struct store_live replaced = {.id = 0};
     bool goes_on = false;
@@ -112,4 +112,14 @@ int store_submit(struct store *s, struct store_submit *op, int *ret_status)
     op->ret_existing_id = 0;
     op->ret_existing_state = JOB_NONE;
     return store_live_cancel(s, &replaced);
+}
+
+/* Whatever is no plain new job tells of others, whose commits may be as young. */
+int store_submit(struct store *s, struct store_submit *op, int *ret_status)
+{
+    int rc = submit(s, op, ret_status);
+
+    if (*ret_status != 0 || op->ret_is_repeat || op->ret_is_existing || op->ret_replaced_id != 0)
+        op->op.wants_sync = true;
+    return rc;
 }

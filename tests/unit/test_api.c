@@ -153,19 +153,6 @@ static void a_stop_waits_for_what_is_with_the_store(void **state)
     check(&s, 202, "\"state\":\"queued\"");
 }
 
-static void a_submit_is_answered_behind_its_commit(void **state)
-{
-    struct world *w = *state;
-    struct shot s;
-
-    ask(w, &s, HTTP_POST, "/v1/jobs", "Content-Type: application/json", "{\"task\":\"echo\"}");
-    check_open(&s);
-    run_ops(w, 0);
-    check(&s, 201, "\"task\":\"echo\",\"queue\":\"default\",\"state\":\"queued\"");
-    assert_non_null(strstr(s.headers, "Location: /v1/jobs/0"));
-    assert_null(strstr(s.headers, "Jobmill-Warning"));
-}
-
 static const struct store_submit *find_submit(struct world *w)
 {
     LIST_EACH(node, &w->ops)
@@ -177,6 +164,76 @@ static const struct store_submit *find_submit(struct world *w)
     }
     fail_msg("nothing is submitted");
     return NULL;
+}
+
+static void a_submit_is_answered_behind_its_commit(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    ask(w, &s, HTTP_POST, "/v1/jobs", "Content-Type: application/json", "{\"task\":\"echo\"}");
+    check_open(&s);
+    assert_true(find_submit(w)->op.wants_sync);
+    run_ops(w, 0);
+    check(&s, 201, "\"task\":\"echo\",\"queue\":\"default\",\"state\":\"queued\"");
+    assert_non_null(strstr(s.headers, "Location: /v1/jobs/0"));
+    assert_null(strstr(s.headers, "Jobmill-Warning"));
+}
+
+/* A submit that waits, committed and not on disk. */
+static void submit_unsynced(struct world *w, struct shot *s)
+{
+    ask(w, s, HTTP_POST, "/v1/jobs?wait=10", "Content-Type: application/json",
+        "{\"task\":\"echo\"}");
+    assert_false(find_submit(w)->op.wants_sync);
+    w->is_synced = false;
+    run_ops(w, 0);
+    w->reader.job.id = w->core.ids.last;
+    check_open(s);
+}
+
+static void a_submit_that_waits_is_synced_with_its_end_or_before_it_is_answered(void **state)
+{
+    struct world *w = *state;
+    struct shot ended, timed_out, stopped, gone;
+
+    submit_unsynced(w, &ended);
+    set_state(w, JOB_SUCCEEDED);
+    w->reader.job.id = w->core.ids.last;
+    waiters_mark(&w->core.waiters, w->core.ids.last); /* behind the sync of its end */
+    waiters_turn(&w->core.waiters);
+    check(&ended, 200, "\"state\":\"succeeded\"");
+    set_state(w, JOB_QUEUED);
+    submit_unsynced(w, &timed_out);
+    pass_time(w, 10000);
+    check_open(&timed_out);
+    sync_disk(w);
+    check(&timed_out, 202, "\"state\":\"queued\"");
+    submit_unsynced(w, &gone);
+    pass_time(w, 10000);
+    leave(w, &gone);
+    assert_true(list_is_empty(&w->gates));
+    buf_done(&gone.x.body_out);
+    submit_unsynced(w, &stopped);
+    api_stop(&w->api, w, note_stopped);
+    pass_time(w, 0);
+    check_open(&stopped);
+    assert_false(w->has_stopped);
+    sync_disk(w);
+    check(&stopped, 202, "\"state\":\"queued\"");
+}
+
+static void what_a_submit_that_waits_cannot_show_is_told_behind_the_sync_too(void **state)
+{
+    struct world *w = *state;
+    struct shot s;
+
+    submit_unsynced(w, &s);
+    w->reader.job.id = JOB_ID; /* the other one is gone when the wait is over */
+    pass_time(w, 10000);
+    check_open(&s);
+    sync_disk(w);
+    check(&s, 200, "\"task\":\"echo\"");
 }
 
 static void a_delayed_submit_is_scheduled_by_the_time_in_its_id(void **state)
@@ -625,6 +682,8 @@ int main(void)
         TEST(a_stop_ends_waits_and_refuses_what_comes),
         TEST(a_stop_waits_for_what_is_with_the_store),
         TEST(a_submit_is_answered_behind_its_commit),
+        TEST(a_submit_that_waits_is_synced_with_its_end_or_before_it_is_answered),
+        TEST(what_a_submit_that_waits_cannot_show_is_told_behind_the_sync_too),
         TEST(a_delayed_submit_is_scheduled_by_the_time_in_its_id),
         TEST(a_task_nobody_serves_is_warned_of),
         TEST(a_refused_commit_is_told),

@@ -90,6 +90,7 @@ static void check_unique(struct fixture *f, const struct unique_row *row,
     bring_into(f, 1, row->state);
     (void)fixture_run(f, &second.op, STORE_SUBMIT);
     assert_int_equal(answer_of(&second), expected);
+    assert_int_equal(second.op.wants_sync, expected != MADE); /* the others tell of the first */
     assert_int_equal(second.ret_existing_id, is_made ? 0 : 1);
     assert_int_equal(second.ret_existing_state, is_made ? JOB_NONE : row->state);
     assert_int_equal(second.ret_replaced_id, expected == REPLACES ? 1 : 0);
