@@ -1,14 +1,12 @@
 /*
  * api_jobs.c: the routes of one job.
  */
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "broker/api_routes.h"
 #include "broker/call.h"
 #include "broker/evidence.h"
 #include "broker/job_render.h"
 #include "broker/show.h"
+#include "lib/hex.h"
 #include "lib/mp.h"
 #include "schema/errors.h"
 #include "schema/id.h"
@@ -18,8 +16,15 @@
 /* Each form is a representation of its own, so its tag differs too (RFC 9110 section 8.8.3.3). */
 static int on_show_job(struct call *call, const struct job_view *job)
 {
-    snprintf(call->etag, sizeof(call->etag), "\"%016" PRIx64 "-%c\"", job_render_version(job),
-             call->form == BODY_MSGPACK ? 'm' : 'j');
+    char *at = call->etag;
+
+    *at++ = '"';
+    hex_format(job_render_version(job), at);
+    at += HEX_TEXT_BYTES - 1;
+    *at++ = '-';
+    *at++ = call->form == BODY_MSGPACK ? 'm' : 'j';
+    *at++ = '"';
+    *at = '\0';
     return show_on_job(call, job);
 }
 

@@ -9,8 +9,7 @@
  * With a wait nothing is said before the job's end, or the end of the wait, so that its commit is
  * not synced by itself: the sync of the end's commit is that of both (show.c).
  */
-#include <inttypes.h>
-#include <stdio.h>
+#include <string.h>
 
 #include "broker/api_routes.h"
 #include "broker/call.h"
@@ -21,24 +20,26 @@
 #include "schema/id.h"
 
 #define NO_WORKER "no worker serves this task yet"
+#define JOB_PATH "/v1/jobs/"
 
 /* ---- answer ---- */
 
-static void add_id_header(struct call *call, const char *name, const char *before, uint64_t id)
+/* Where it is, or, without a path, its id alone. */
+static void add_id_header(struct call *call, const char *name, const char *path, uint64_t id)
 {
-    char value[64];
-    char text[ID_TEXT_BYTES];
+    char value[sizeof(JOB_PATH) + ID_TEXT_BYTES];
+    size_t len = strlen(path);
 
-    id_format(id, text);
-    snprintf(value, sizeof(value), "%s%s", before, text);
-    http_exchange_add_header(call->x, name, span_of_str(value));
+    memcpy(value, path, len);
+    id_format(id, value + len);
+    http_exchange_add_header(call->x, name, span_of(value, len + ID_TEXT_BYTES - 1));
 }
 
 static void add_headers(struct call *call)
 {
     const struct store_submit *op = &call->submit.op.op;
 
-    add_id_header(call, "Location", "/v1/jobs/", call->id);
+    add_id_header(call, "Location", JOB_PATH, call->id);
     if (op->ret_is_repeat)
         http_exchange_add_header(call->x, "Idempotency-Replayed", span_of_str("true"));
     else if (op->ret_replaced_id != 0)
@@ -135,7 +136,7 @@ static void refuse_submit(struct call *call, int status)
 {
     job_read_tell_refusal(&call->submit.op, status, "Idempotency-Key", &call->fault);
     if (status == JM_EUNIQUE)
-        add_id_header(call, "Location", "/v1/jobs/", call->submit.op.op.ret_existing_id);
+        add_id_header(call, "Location", JOB_PATH, call->submit.op.op.ret_existing_id);
     call_refuse(call);
 }
 

@@ -1,9 +1,13 @@
 #include "broker/render.h"
 
 #include <msgpack.h>
+#include <string.h>
 
 #include "lib/rfc3339.h"
 #include "schema/id.h"
+
+/* Short texts and small numbers, which nearly all are, have heads of one byte. */
+enum { SHORT_STR = 0xa0, SHORT_STR_BYTES = 32, SMALL_NUMBERS = 128 };
 
 static msgpack_packer packer_on(struct buf *out)
 {
@@ -13,12 +17,29 @@ static msgpack_packer packer_on(struct buf *out)
     return pk;
 }
 
-static void put_str(struct buf *out, struct span text)
+static void put_long_str(struct buf *out, struct span text)
 {
     msgpack_packer pk = packer_on(out);
 
     msgpack_pack_str(&pk, text.len);
     buf_put_span(out, text);
+}
+
+static void put_str(struct buf *out, struct span text)
+{
+    uint8_t *at;
+
+    if (text.len >= SHORT_STR_BYTES) {
+        put_long_str(out, text);
+        return;
+    }
+    at = buf_reserve(out, text.len + 1);
+    if (at == NULL)
+        return;
+    *at = (uint8_t)(SHORT_STR | text.len);
+    if (text.len > 0)
+        memcpy(at + 1, text.data, text.len);
+    buf_advance(out, text.len + 1);
 }
 
 void render_open_map(struct render_map *m, struct buf *out)
@@ -57,7 +78,10 @@ void render_u64(struct render_map *m, const char *key, uint64_t value)
     msgpack_packer pk = packer_on(m->out);
 
     render_key(m, key);
-    msgpack_pack_uint64(&pk, value);
+    if (value < SMALL_NUMBERS)
+        buf_put_u8(m->out, (uint8_t)value);
+    else
+        msgpack_pack_uint64(&pk, value);
 }
 
 void render_i64(struct render_map *m, const char *key, int64_t value)

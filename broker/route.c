@@ -39,21 +39,20 @@ const struct route *route_at(size_t n)
 /* A pattern has at most one {…}, which stands for one path segment of at least one byte. */
 static bool is_match(const char *pattern, struct span path, struct span *ret_variable)
 {
-    const char *open = strchr(pattern, '{');
-    size_t head = open != NULL ? (size_t)(open - pattern) : strlen(pattern);
     const uint8_t *slash;
     struct span rest;
+    size_t same = 0;
 
-    if (path.len < head || memcmp(path.data, pattern, head) != 0)
-        return false;
-    rest = span_of(path.data + head, path.len - head);
+    while (same < path.len && (uint8_t)pattern[same] == path.data[same] && pattern[same] != '{')
+        same++;
     *ret_variable = span_of(NULL, 0);
-    if (open == NULL)
-        return rest.len == 0;
+    if (pattern[same] != '{')
+        return same == path.len && pattern[same] == '\0';
+    rest = span_of(path.data + same, path.len - same);
     slash = rest.len > 0 ? memchr(rest.data, '/', rest.len) : NULL;
     *ret_variable = slash != NULL ? span_of(rest.data, (size_t)(slash - rest.data)) : rest;
     rest = span_of(rest.data + ret_variable->len, rest.len - ret_variable->len);
-    return ret_variable->len > 0 && span_is_str(rest, strchr(open, '}') + 1);
+    return ret_variable->len > 0 && span_is_str(rest, strchr(pattern + same, '}') + 1);
 }
 
 int route_find(enum http_method method, struct span path, const struct route **ret_route,

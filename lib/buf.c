@@ -51,7 +51,7 @@ static bool buf_grow(struct buf *b, size_t need)
     return true;
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t n)
+uint8_t *buf_make_room(struct buf *b, size_t n)
 {
     if (b->failed)
         return NULL;
@@ -66,34 +66,6 @@ void buf_advance(struct buf *b, size_t n)
 {
     assert(n <= b->cap - b->len);
     b->len += n;
-}
-
-void buf_put(struct buf *b, const void *bytes, size_t n)
-{
-    uint8_t *at;
-
-    if (n == 0)
-        return;
-    at = buf_reserve(b, n);
-    if (at == NULL)
-        return;
-    memcpy(at, bytes, n);
-    b->len += n;
-}
-
-void buf_put_u8(struct buf *b, uint8_t byte)
-{
-    buf_put(b, &byte, 1);
-}
-
-void buf_put_str(struct buf *b, const char *text)
-{
-    buf_put(b, text, strlen(text));
-}
-
-void buf_put_span(struct buf *b, struct span bytes)
-{
-    buf_put(b, bytes.data, bytes.len);
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "lib/attr.h"
 #include "lib/span.h"
@@ -36,15 +37,44 @@ void buf_clear(struct buf *b);
 /* As buf_clear, but gives memory back when more than `keep_bytes` are allocated. */
 void buf_shrink(struct buf *b, size_t keep_bytes);
 
+/* buf_reserve when there is no room yet; nobody else calls it. */
+uint8_t *buf_make_room(struct buf *b, size_t n);
+
 /* Room for `n` more bytes at the end: where to write them, or NULL (then failed). The caller adds
- * what it wrote with buf_advance. */
-uint8_t *buf_reserve(struct buf *b, size_t n);
+ * what it wrote with buf_advance. (What appends stands here, since most appends are a few bytes
+ * with room for them, and cost less than a call.) */
+static inline uint8_t *buf_reserve(struct buf *b, size_t n)
+{
+    return n <= b->cap - b->len && !b->failed ? b->data + b->len : buf_make_room(b, n);
+}
+
 void buf_advance(struct buf *b, size_t n);
 
-void buf_put(struct buf *b, const void *bytes, size_t n);
-void buf_put_u8(struct buf *b, uint8_t byte);
-void buf_put_str(struct buf *b, const char *text);
-void buf_put_span(struct buf *b, struct span bytes);
+static inline void buf_put(struct buf *b, const void *bytes, size_t n)
+{
+    uint8_t *at = n > 0 ? buf_reserve(b, n) : NULL;
+
+    if (at == NULL)
+        return;
+    memcpy(at, bytes, n);
+    b->len += n;
+}
+
+static inline void buf_put_u8(struct buf *b, uint8_t byte)
+{
+    buf_put(b, &byte, 1);
+}
+
+static inline void buf_put_str(struct buf *b, const char *text)
+{
+    buf_put(b, text, strlen(text));
+}
+
+static inline void buf_put_span(struct buf *b, struct span bytes)
+{
+    buf_put(b, bytes.data, bytes.len);
+}
+
 void buf_printf(struct buf *b, const char *fmt, ...) JM_PRINTF(2, 3);
 
 /* Removes `n` bytes (at most len) from the front; the rest moves down. */

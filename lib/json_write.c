@@ -6,7 +6,7 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
+#include <string.h>
 
 #include "lib/base64.h"
 #include "lib/json_number.h"
@@ -44,7 +44,8 @@ static void put_escape(struct buf *out, uint8_t c)
     buf_put_u8(out, (uint8_t)letter);
 }
 
-static enum json_problem put_string(struct buf *out, struct span text)
+/* With escapes, or beyond ASCII. */
+static enum json_problem put_rich_string(struct buf *out, struct span text)
 {
     const uint8_t *at = text.data;
     const uint8_t *end = text.data + text.len;
@@ -69,6 +70,25 @@ static enum json_problem put_string(struct buf *out, struct span text)
         at += n;
     }
     buf_put_u8(out, '"');
+    return JSON_OK;
+}
+
+/* Nearly all are plain, and one piece with their quotes. */
+static enum json_problem put_string(struct buf *out, struct span text)
+{
+    const uint8_t *end = text.data + text.len;
+    uint8_t *at;
+
+    if (text.len > 0 && json_skip_plain(text.data, end) != end)
+        return put_rich_string(out, text);
+    at = buf_reserve(out, text.len + 2);
+    if (at == NULL)
+        return JSON_OK; /* the buffer has failed, which is asked below */
+    *at++ = '"';
+    if (text.len > 0)
+        memcpy(at, text.data, text.len);
+    at[text.len] = '"';
+    buf_advance(out, text.len + 2);
     return JSON_OK;
 }
 

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "lib/hex.h"
 #include "schema/limits.h"
 
 void keys_queue(char ret_key[KEYS_BYTES], const char *queue, size_t len)
@@ -29,5 +30,5 @@ void keys_control(char ret_key[KEYS_BYTES], uint64_t host)
 
 void keys_host_name(char ret_name[17], uint64_t host)
 {
-    snprintf(ret_name, 17, "%016" PRIx64, host);
+    hex_format(host, ret_name);
 }
