@@ -106,7 +106,7 @@ int job_attempts_render(struct render_map *m, const struct job_view *job, struct
 
     render_key(m, "attempts");
     render_open_array(&h.attempts, m->out);
-    if (rc == 0)
+    if (rc == 0 && job->may_have_attempts)
         rc = reader_attempts(reader, job->id, &h, on_attempt);
     end.error = buf_span(&error);
     if (has_ended)

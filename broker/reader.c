@@ -98,7 +98,7 @@ void reader_end(struct reader *r)
 /* ---- one job ---- */
 
 /* The spans point into SQLite's row. */
-static void view_row(struct store_query *q, bool with_blobs, struct job_view *ret_job)
+static void view_row(struct store_query *q, struct reader_blobs *blobs, struct job_view *ret_job)
 {
     *ret_job = (struct job_view){.id = (uint64_t)store_query_int(q)};
     ret_job->spec.queue = store_query_bytes(q);
@@ -119,8 +119,10 @@ static void view_row(struct store_query *q, bool with_blobs, struct job_view *re
     ret_job->begun_at_ms = store_query_int(q);
     ret_job->finished_at_ms = store_query_int(q);
     ret_job->run_us = (uint64_t)store_query_int(q);
+    ret_job->may_have_attempts = store_query_int(q) != 0;
     ret_job->error = store_query_bytes(q);
-    if (with_blobs) {
+    if (blobs->wanted) {
+        blobs->ret_bytes = (size_t)store_query_int(q);
         ret_job->spec.args = store_query_bytes(q);
         ret_job->result = store_query_bytes(q);
     }
@@ -181,17 +183,19 @@ static int keep_last_error(struct reader *r, struct job_view *job)
     return SQLITE_OK;
 }
 
-int reader_fetch(struct reader *r, uint64_t id, bool with_blobs, struct job_view *ret_job,
-                 bool *ret_found)
+int reader_fetch(struct reader *r, uint64_t id, struct reader_blobs *blobs,
+                 struct job_view *ret_job, bool *ret_found)
 {
-    struct store_query q = reader_use(r, with_blobs ? SQL_GET_BLOBS : SQL_GET);
+    struct store_query q = reader_use(r, blobs->wanted ? SQL_GET_BLOBS : SQL_GET);
     int rc;
 
     store_query_put_int(&q, (int64_t)id);
+    if (blobs->wanted)
+        store_query_put_int(&q, (int64_t)blobs->max_bytes);
     rc = store_query_next(&q, ret_found);
     if (rc != SQLITE_OK || !*ret_found)
         return rc;
-    view_row(&q, with_blobs, ret_job);
+    view_row(&q, blobs, ret_job);
     rc = keep_view(r, ret_job);
     store_query_end(&q);
     if (rc == SQLITE_OK)
@@ -201,11 +205,11 @@ int reader_fetch(struct reader *r, uint64_t id, bool with_blobs, struct job_view
     return rc;
 }
 
-int reader_get(struct reader *r, uint64_t id, bool with_blobs, struct job_view *ret_job)
+static int get(struct reader *r, uint64_t id, struct reader_blobs *blobs, struct job_view *ret_job)
 {
     struct job_view job;
     bool found = false;
-    int rc = reader_fetch(r, id, with_blobs, &job, &found);
+    int rc = reader_fetch(r, id, blobs, &job, &found);
 
     if (rc != SQLITE_OK)
         return reader_error(r, rc);
@@ -215,9 +219,16 @@ int reader_get(struct reader *r, uint64_t id, bool with_blobs, struct job_view *
     return 0;
 }
 
-int reader_size(struct reader *r, uint64_t id, size_t *ret_bytes)
+int reader_get(struct reader *r, uint64_t id, bool with_blobs, struct job_view *ret_job)
 {
-    struct store_query q = reader_use(r, SQL_SIZE);
+    struct reader_blobs blobs = {.wanted = with_blobs, .max_bytes = READER_ANY_BYTES};
+
+    return get(r, id, &blobs, ret_job);
+}
+
+static int add_attempts_size(struct reader *r, uint64_t id, size_t *bytes)
+{
+    struct store_query q = reader_use(r, SQL_ATTEMPTS_SIZE);
     bool found = false;
     int rc;
 
@@ -225,12 +236,24 @@ int reader_size(struct reader *r, uint64_t id, size_t *ret_bytes)
     rc = store_query_next(&q, &found);
     if (rc != SQLITE_OK)
         return reader_error(r, rc);
-    *ret_bytes = 0;
     if (found) {
-        *ret_bytes = (size_t)store_query_int(&q);
+        *bytes += (size_t)store_query_int(&q);
         store_query_end(&q);
     }
     return 0;
+}
+
+int reader_get_small(struct reader *r, uint64_t id, size_t max_bytes, struct job_view *ret_job,
+                     bool *ret_is_small)
+{
+    struct reader_blobs blobs = {.wanted = true, .max_bytes = max_bytes};
+    int rc = get(r, id, &blobs, ret_job);
+
+    if (rc == 0 && ret_job->may_have_attempts)
+        rc = add_attempts_size(r, id, &blobs.ret_bytes);
+    if (rc == 0)
+        *ret_is_small = blobs.ret_bytes <= max_bytes;
+    return rc;
 }
 
 /* ---- the rest ---- */

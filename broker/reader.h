@@ -20,6 +20,7 @@ struct job_view {
     uint32_t failures; /* charged so far, by cause */
     uint32_t crashes;
     uint32_t deaths;
+    bool may_have_attempts; /* that ended before the last one, see reader_attempts */
     int64_t due_ms;
     uint64_t host;       /* that runs it or ran it, or 0 */
     int64_t begun_at_ms; /* of the last attempt that is known to have begun, or 0 */
@@ -40,13 +41,15 @@ struct reader *reader_close(struct reader *r);
 void reader_begin(struct reader *r);
 void reader_end(struct reader *r);
 
-/* JM_ENOJOB if there is none. Two point reads. `with_blobs` false leaves args and result out. */
+/* JM_ENOJOB if there is none. `with_blobs` false leaves args and result out. */
 int reader_get(struct reader *r, uint64_t id, bool with_blobs,
                struct job_view *ret_job) JM_MUST_CHECK;
 
-/* Bytes of args, result and attempts of a job: 0 if there is none. Lets the loop leave large ones
- * to the pool. */
-int reader_size(struct reader *r, uint64_t id, size_t *ret_bytes) JM_MUST_CHECK;
+/* The same with blobs, if args, result and earlier attempts are not over `max_bytes` together; else
+ * ret_is_small is false, and the blobs are not for use. Lets the loop leave large jobs to the pool.
+ */
+int reader_get_small(struct reader *r, uint64_t id, size_t max_bytes, struct job_view *ret_job,
+                     bool *ret_is_small) JM_MUST_CHECK;
 
 /* What one page may hold and cost. The time is that of the store's clock, looked at between rows;
  * 0 is no bound. At least one row is looked at, so that a caller gets on. */

@@ -10,14 +10,18 @@
 #include "broker/store_query.h"
 #include "schema/errors.h"
 
-/* What a job row shows; args and result last, or not at all. */
+/* What a job row shows; args and result last, or not at all; of both, none that is over ?2 bytes.
+ * An attempt that has ended has made the number rise, so that the first one has none before it. */
 #define JOB_COLUMNS                                                                          \
     "SELECT j.id, j.queue, j.task, j.priority, j.max_attempts, j.timeout_ms, j.grace_ms,"    \
     " j.options, j.tags, coalesce(l.state, e.state), coalesce(l.attempt, e.attempt),"        \
     " coalesce(l.failures, e.failures), coalesce(l.crashes, e.crashes),"                     \
     " coalesce(l.deaths, e.deaths), coalesce(l.due_ms, e.due_ms), coalesce(l.host, e.host)," \
     " coalesce(l.begun_at_ms, e.begun_at_ms), coalesce(e.finished_at_ms, 0),"                \
-    " coalesce(e.run_us, 0), e.error"
+    " coalesce(e.run_us, 0), coalesce(l.attempt, e.last_attempt) > 1, e.error"
+#define JOB_BLOBS                                                    \
+    ", coalesce(length(j.args), 0) + coalesce(length(e.result), 0)," \
+    " iif(length(j.args) <= ?2, j.args, NULL), iif(length(e.result) <= ?2, e.result, NULL)"
 #define JOB_TABLES " FROM jobs j LEFT JOIN live l ON l.id = j.id LEFT JOIN ends e ON e.id = j.id"
 
 /* Walks of reader_find.c: newest first, below ?1 and from ?2 on. One over what was asked gives id,
@@ -55,13 +59,11 @@
     X(SQL_BEGIN, "BEGIN")                                                                    \
     X(SQL_COMMIT, "COMMIT")                                                                  \
     X(SQL_GET, JOB_COLUMNS JOB_TABLES " WHERE j.id = ?")                                     \
-    X(SQL_GET_BLOBS, JOB_COLUMNS ", j.args, e.result" JOB_TABLES " WHERE j.id = ?")          \
+    X(SQL_GET_BLOBS, JOB_COLUMNS JOB_BLOBS JOB_TABLES " WHERE j.id = ?1")                    \
     X(SQL_LAST_ERROR, "SELECT error FROM attempts WHERE id = ? AND error IS NOT NULL"        \
                       " ORDER BY attempt DESC LIMIT 1")                                      \
-    X(SQL_SIZE, "SELECT coalesce(length(j.args), 0) + coalesce(length(e.result), 0)"         \
-                " + (SELECT coalesce(sum(100 + coalesce(length(a.error), 0)), 0)"            \
-                " FROM attempts a WHERE a.id = j.id)"                                        \
-                " FROM jobs j LEFT JOIN ends e ON e.id = j.id WHERE j.id = ?")               \
+    X(SQL_ATTEMPTS_SIZE, "SELECT coalesce(sum(100 + coalesce(length(error), 0)), 0)"         \
+                         " FROM attempts WHERE id = ?")                                      \
     X(SQL_DISPATCHED, "SELECT id FROM live INDEXED BY live_out WHERE state IN (3, 4)"        \
                       " ORDER BY id DESC")                                                   \
     READER_WALKS(X)                                                                          \
@@ -112,9 +114,18 @@ static inline struct store_query reader_use(struct reader *r, enum reader_sql wh
 /* A read that fails ends nothing, but it is never JM_EFULL, and damage is told at once. */
 int reader_error(struct reader *r, int rc);
 
+enum { READER_ANY_BYTES = INT32_MAX }; /* no blob of SQLite's is longer */
+
+/* What reader_fetch reads of args and result. */
+struct reader_blobs {
+    bool wanted;
+    size_t max_bytes; /* one that is longer is left out */
+    size_t ret_bytes; /* of both together, as they are stored */
+};
+
 /* Reads a job into `ret_job`, whose spans then point into the reader. Returns SQLite's code. */
-int reader_fetch(struct reader *r, uint64_t id, bool with_blobs, struct job_view *ret_job,
-                 bool *ret_found) JM_MUST_CHECK;
+int reader_fetch(struct reader *r, uint64_t id, struct reader_blobs *blobs,
+                 struct job_view *ret_job, bool *ret_found) JM_MUST_CHECK;
 
 /* As reader_find, for the reader's own sources: `on_fit` may read, and returns SQLite's code. */
 typedef int (*reader_fit_cb)(struct reader *r, void *owner, uint64_t id);

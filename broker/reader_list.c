@@ -15,7 +15,8 @@ static int show(struct reader *r, void *owner, uint64_t id)
     struct shown *shown = owner;
     struct job_view job;
     bool found = false;
-    int rc = reader_fetch(r, id, false, &job, &found);
+    struct reader_blobs blobs = {.wanted = false};
+    int rc = reader_fetch(r, id, &blobs, &job, &found);
 
     if (rc == SQLITE_OK && found)
         shown->on_job(shown->owner, &job);
@@ -72,7 +73,8 @@ static int show_dispatched(struct reader *r, uint64_t id, unsigned node, void *o
 {
     struct job_view job;
     bool found = false;
-    int rc = reader_fetch(r, id, true, &job, &found);
+    struct reader_blobs blobs = {.wanted = true, .max_bytes = READER_ANY_BYTES};
+    int rc = reader_fetch(r, id, &blobs, &job, &found);
 
     if (rc != SQLITE_OK || !found)
         return rc;

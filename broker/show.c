@@ -72,31 +72,31 @@ static void answer(struct call *call)
 /* ---- read ---- */
 
 /* On the loop or on a thread of the pool. */
-static int read_and_write(struct call *call, struct reader *reader)
+static void write_job(struct call *call, struct reader *reader, struct job_view *job)
 {
-    struct job_view job;
-    int rc = reader_get(reader, call->id, true, &job);
+    int rc;
 
-    if (rc != 0)
-        return rc;
-    job.progress = &call->progress;
+    job->progress = &call->progress;
     call->reader = reader;
     buf_clear(&call->value);
-    call->shows_end = job_state_is_terminal(job.state);
-    call->status = call->on_show(call, &job);
-    if (call->status > 0) {
-        rc = call_transcode(call);
-        call->status = rc != 0 ? rc : call->status;
-    }
-    return 0;
+    call->shows_end = job_state_is_terminal(job->state);
+    call->status = call->on_show(call, job);
+    if (call->status <= 0)
+        return;
+    rc = call_transcode(call);
+    call->status = rc != 0 ? rc : call->status;
 }
 
 static int on_pool_thread(struct reads_req *req, struct reader *reader)
 {
+    struct call *call = JM_CONTAINER_OF(req, struct call, read);
+    struct job_view job;
     int rc;
 
     reader_begin(reader); /* the job and its attempts as of one moment */
-    rc = read_and_write(JM_CONTAINER_OF(req, struct call, read), reader);
+    rc = reader_get(reader, call->id, true, &job);
+    if (rc == 0)
+        write_job(call, reader, &job);
     reader_end(reader);
     return rc;
 }
@@ -121,16 +121,17 @@ static void on_pool_done(struct reads_req *req)
 static void read_job(struct call *call)
 {
     struct reader *reader = call->api->conf.reader;
-    size_t bytes;
+    struct job_view job;
+    bool is_small = false;
     int rc;
 
     call->progress = dispatch_progress(&call_core(call)->dispatch, call->id);
     reader_begin(reader);
-    rc = reader_size(reader, call->id, &bytes);
-    if (rc == 0 && bytes <= LARGE_BYTES)
-        rc = read_and_write(call, reader);
+    rc = reader_get_small(reader, call->id, LARGE_BYTES, &job, &is_small);
+    if (rc == 0 && is_small)
+        write_job(call, reader, &job);
     reader_end(reader);
-    if (rc == 0 && bytes > LARGE_BYTES) {
+    if (rc == 0 && !is_small) {
         call->state = CALL_READING;
         call->read.on_thread = on_pool_thread;
         call->read.on_done = on_pool_done;

@@ -207,11 +207,13 @@ int reader_get(struct reader *r, uint64_t id, bool with_blobs, struct job_view *
     return 0;
 }
 
-int reader_size(struct reader *r, uint64_t id, size_t *ret_bytes)
+int reader_get_small(struct reader *r, uint64_t id, size_t max_bytes, struct job_view *ret_job,
+                     bool *ret_is_small)
 {
-    (void)id;
-    *ret_bytes = r->bytes;
-    return 0;
+    int rc = reader_get(r, id, true, ret_job);
+
+    *ret_is_small = r->bytes <= max_bytes;
+    return rc;
 }
 
 int reader_list(struct reader *r, const struct job_filter *filter,

@@ -301,11 +301,21 @@ static inline struct reader *fixture_reader(struct fixture *f)
     return f->reader;
 }
 
+static inline void fixture_on_attempt(void *owner, const struct attempt_view *attempt)
+{
+    assert_true(attempt->attempt > 0);
+    ++*(size_t *)owner;
+}
+
+/* Attempts that ended before are never overlooked by who asks only if there may be some. */
 static inline struct job_view fixture_get(struct fixture *f, uint64_t id)
 {
     struct job_view job;
+    size_t attempts = 0;
 
+    assert_int_equal(reader_attempts(fixture_reader(f), id, &attempts, fixture_on_attempt), 0);
     assert_int_equal(reader_get(fixture_reader(f), id, true, &job), 0);
+    assert_true(attempts == 0 || job.may_have_attempts);
     return job;
 }
 

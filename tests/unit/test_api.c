@@ -443,6 +443,7 @@ static void check_attempts(struct world *w, enum job_state state, const char *sh
 
     set_state(w, state);
     w->reader.job.attempt = 3;
+    w->reader.job.may_have_attempts = true;
     w->reader.job.begun_at_ms = 0;
     get_job(w, &s, "", NULL);
     check(&s, 200, shown);

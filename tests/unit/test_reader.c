@@ -212,18 +212,24 @@ static void large_values_come_back_whole_or_not_at_all(void **state)
     struct store_submit op = fixture_submit_of(1000, "q", JOB_DISPATCHED);
     struct store_event event = fixture_event_of(WIRE_SUCCEEDED, 1000, 1);
     struct job_view job;
-    size_t bytes = 0;
+    bool is_small = false;
 
     for (size_t i = 0; i < sizeof(big); i++)
         big[i] = (uint8_t)(i * 31);
     op.spec.args = span_of(big, 200000);
     assert_int_equal(fixture_run(f, &op.op, STORE_SUBMIT), 0);
-    assert_int_equal(reader_size(fixture_reader(f), 1000, &bytes), 0);
-    assert_int_equal(bytes, 200000);
+    assert_int_equal(reader_get_small(fixture_reader(f), 1000, 200000, &job, &is_small), 0);
+    assert_true(is_small);
+    assert_true(span_is_equal(job.spec.args, span_of(big, 200000)));
+    assert_int_equal(reader_get_small(f->reader, 1000, 199999, &job, &is_small), 0);
+    assert_false(is_small);
     event.event.result = span_of(big, sizeof(big));
     assert_int_equal(fixture_apply(f, &event), STORE_APPLIED);
-    assert_int_equal(reader_size(fixture_reader(f), 1000, &bytes), 0);
-    assert_int_equal(bytes, 200000 + sizeof(big));
+    assert_int_equal(reader_get_small(f->reader, 1000, 499999, &job, &is_small), 0);
+    assert_false(is_small);
+    assert_int_equal(reader_get_small(f->reader, 1000, 500000, &job, &is_small), 0);
+    assert_true(is_small);
+    assert_true(span_is_equal(job.result, span_of(big, sizeof(big))));
     assert_int_equal(reader_get(f->reader, 1000, false, &job), 0);
     assert_int_equal(job.spec.args.len + job.result.len, 0);
     job = fixture_get(f, 1000);
@@ -235,12 +241,12 @@ static void a_job_that_is_not_there_is_no_error_of_the_reader(void **state)
 {
     struct fixture *f = *state;
     struct job_view job = {.id = 5};
-    size_t bytes = 7;
+    bool is_small = false;
 
     assert_int_equal(reader_get(fixture_reader(f), 9999, true, &job), JM_ENOJOB);
     assert_int_equal(job.id, 5);
-    assert_int_equal(reader_size(f->reader, 9999, &bytes), 0);
-    assert_int_equal(bytes, 0);
+    assert_int_equal(reader_get_small(f->reader, 9999, 1, &job, &is_small), JM_ENOJOB);
+    assert_int_equal(job.id, 5);
 }
 
 static void a_read_leaves_no_snapshot_behind(void **state)
