@@ -388,6 +388,7 @@ void world_pass_ms(struct world *w, uint64_t ms)
 
 /* ---- beginning and end ---- */
 
+/* As in broker.c, without the writer's inbox. */
 static void on_turn(struct world *w)
 {
     bool reads = waiters_has_marked(&w->core.waiters);
@@ -397,6 +398,9 @@ static void on_turn(struct world *w)
     core_turn(&w->core);
     if (reads)
         reader_end(w->reader);
+    carrier_redis_flush(w->carrier);
+    if (w->server != NULL)
+        http_server_flush(w->server);
 }
 
 static void on_prepare(uv_prepare_t *prepare)
@@ -489,6 +493,7 @@ void world_open(struct world *w)
     open_store(w);
     open_core(w);
     open_front(w);
+    uv_update_time(&w->loop); /* the link's time limit counts from now */
     carrier_redis_start(w->carrier);
     world_settle(w);
     world_pass_ms(w, 2 * HEARTBEAT_MS);
