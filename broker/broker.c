@@ -157,6 +157,7 @@ static void on_metrics(void *outside, struct metrics_outside *ret_metrics)
     ret_metrics->http_stalled = http->stalled;
     ret_metrics->http_unread_bytes = http->unread_bytes;
     ret_metrics->redis_requests = redis->answered;
+    ret_metrics->redis_strange_keys = redis->strange_keys;
     ret_metrics->redis_round_trip_ns_sum = redis->round_trip_ns_sum;
     ret_metrics->redis_round_trip_ns_max = redis->round_trip_ns_max;
 }

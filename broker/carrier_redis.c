@@ -55,6 +55,23 @@ struct carrier_redis {
     void (*on_closed)(void *owner);
 };
 
+/* ---- keys of another type ---- */
+
+/* All keys that are used here are jobmill's own, so one that is no list, hash or string as it
+ * should be was put there by a stranger, and everything that needs it would fail for ever. What is
+ * lost with it is as if Redis had been emptied of it. */
+static void remove_if_strange(struct carrier_redis *r, const char *key, const redisReply *reply)
+{
+    if (reply == NULL || reply->type != REDIS_REPLY_ERROR ||
+        strncmp(reply->str, "WRONGTYPE", 9) != 0)
+        return;
+    if (redis_command_send_words(&r->command, &r->commands, NULL, NULL,
+                                 REDIS_WORDS("UNLINK", key)) != 0)
+        return; /* at the next such error */
+    log_warn("%s in Redis is of another type than jobmill's: it is removed", key);
+    r->stats.strange_keys++;
+}
+
 /* ---- answers ---- */
 
 static void complete(struct carrier_redis *r, struct carrier_req *req)
@@ -79,6 +96,7 @@ static void on_reply(redisAsyncContext *ac, void *reply, void *data)
 
     if (reply == NULL)
         link->is_up = false; /* nothing more can be sent on it */
+    remove_if_strange(r, req->verb == CARRIER_HOSTS ? KEYS_HOSTS : req->key, reply);
     req->status = redis_reply_read(&r->items, req, reply);
     complete(r, req);
 }
@@ -98,6 +116,7 @@ static void on_first_reply(redisAsyncContext *ac, void *reply, void *data)
         r->half_status = JM_EUNKNOWN;
     } else if (answer->type == REDIS_REPLY_ERROR) {
         log_warn("Redis refused a command on %s: %s", req->key, answer->str);
+        remove_if_strange(r, req->key, answer);
         r->half_status = JM_EREFUSED;
     } else if (req->verb == CARRIER_EPOCH) {
         struct span set = req->values[0];

@@ -21,7 +21,8 @@ struct carrier_stats {
     uint64_t answered;
     uint64_t round_trip_ns_sum;
     uint64_t round_trip_ns_max;
-    uint64_t links; /* connections that were made */
+    uint64_t links;        /* connections that were made */
+    uint64_t strange_keys; /* removed, because they were of another type */
 };
 
 /* `address` is "unix:/path/of/socket" or "HOST:PORT". Connects once carrier_redis_start is called,

@@ -11,6 +11,7 @@
 
 #include "broker/core.h"
 #include "broker/lost.h"
+#include "broker/strangers.h"
 #include "lib/mp.h"
 #include "schema/errors.h"
 #include "schema/limits.h"
@@ -281,19 +282,41 @@ static void host_beat(struct hosts *hs, struct host *h, struct span bytes)
     learn_tasks(hs, h);
 }
 
-/* A field whose value cannot be decoded is some stranger's: it neither lives nor names anything. */
-static void read_field(struct hosts *hs, struct span bytes)
+/* A field whose value cannot be decoded, or is about another host than its name, is some
+ * stranger's: it neither lives nor names anything. One of another protocol version is left to those
+ * who can read it. */
+static bool is_own(struct hosts *hs, struct span name, struct span bytes,
+                   struct wire_beat *ret_beat, struct strangers **strangers)
+{
+    char own[17];
+
+    if (wire_decode_beat(bytes, ret_beat) == 0) {
+        keys_host_name(own, ret_beat->host);
+        if (span_is_str(name, own))
+            return true;
+    } else if (foreign_note(&hs->foreign, bytes, "a worker host")) {
+        return false;
+    }
+    hs->stats.strange++;
+    strangers_add(strangers, name);
+    return false;
+}
+
+static void read_field(struct hosts *hs, struct span name, struct span bytes,
+                       struct strangers **strangers)
 {
     struct wire_beat beat;
     struct host *h;
 
-    if (wire_decode_beat(bytes, &beat) != 0 || beat.host == 0)
+    if (!is_own(hs, name, bytes, &beat, strangers))
         return;
     h = hosts_find(hs, beat.host);
     if (h == NULL)
         h = host_add(hs, beat.host);
-    if (h == NULL)
+    if (h == NULL) {
+        hs->stats.no_room++;
         return;
+    }
     h->seen_poll = hs->poll;
     h->absent_polls = 0;
     if (beat.seq != h->seq)
@@ -416,6 +439,7 @@ static void advance_live_clock(struct hosts *hs)
 static void on_hosts(struct carrier_req *req)
 {
     struct hosts *hs = JM_CONTAINER_OF(req, struct hosts, hosts_req);
+    struct strangers *strangers = NULL;
 
     hs->is_polling = false;
     if (req->status != 0 || hs->has_failed) {
@@ -424,7 +448,8 @@ static void on_hosts(struct carrier_req *req)
     }
     advance_live_clock(hs);
     for (size_t i = 1; i < req->item_count; i += 2)
-        read_field(hs, req->items[i]);
+        read_field(hs, req->items[i - 1], req->items[i], &strangers);
+    strangers_remove(strangers, hs->core->seams.carrier);
     judge_hosts(hs);
     set_windows(hs);
     hs->stats.polls++;

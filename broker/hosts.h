@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "broker/carrier.h"
+#include "broker/foreign.h"
 #include "broker/runner.h"
 #include "broker/timer.h"
 #include "lib/buf.h"
@@ -51,6 +52,8 @@ struct hosts_stats {
     uint64_t epochs;
     uint64_t died;
     uint64_t left;
+    uint64_t strange; /* fields that no worker host wrote */
+    uint64_t no_room; /* beats of a host above JM_HOSTS */
     uint64_t lost_free;
     uint64_t lost_charged;
 };
@@ -79,6 +82,7 @@ struct hosts {
     bool is_learning; /* a host's tasks are on their way to the store */
     bool is_changed;  /* a host came, went, or serves something else */
     struct hosts_stats stats;
+    struct foreign foreign; /* hosts of another protocol version: not followed */
 };
 
 void hosts_init(struct hosts *hs, struct core *core);

@@ -88,7 +88,7 @@ static void write_windows(struct buf *out, const struct queues *qs)
     }
 }
 
-static void write_results(struct buf *out, const struct results_stats *s)
+static void write_results(struct buf *out, const struct results_stats *s, uint64_t foreign)
 {
     const struct counter causes[] = {
         {"lost", s->applied[0]},
@@ -110,6 +110,8 @@ static void write_results(struct buf *out, const struct results_stats *s)
                  "Ends of attempts that were applied, by cause.");
     put_labelled(out, "results_dropped_total", "reason", dropped, JM_COUNT_OF(dropped),
                  "Results that were not applied, by reason.");
+    put(out, "results_foreign_total", "counter", foreign,
+        "Results of another protocol version; they are quarantined.");
     put(out, "results_lists_total", "counter", s->lists, "Results lists taken from Redis.");
     put(out, "results_slices_total", "counter", s->slices, "Slices in which they were applied.");
     put(out, "results_entries_total", "counter", s->entries, "Entries in them.");
@@ -147,11 +149,16 @@ static void write_submits(struct buf *out, const struct core *core)
 
 static void write_hosts(struct buf *out, const struct hosts *hs)
 {
+    const struct counter refused[] = {{"malformed", hs->stats.strange},
+                                      {"version", hs->foreign.count},
+                                      {"too_many", hs->stats.no_room}};
     const struct counter lost[] = {{"no", hs->stats.lost_free}, {"yes", hs->stats.lost_charged}};
 
     put(out, "workers", "gauge", hosts_count(hs), "Worker hosts that are alive.");
     put(out, "worker_deaths_total", "counter", hs->stats.died, "Worker hosts that fell silent.");
     put(out, "worker_leaves_total", "counter", hs->stats.left, "Worker hosts that took leave.");
+    put_labelled(out, "beats_refused_total", "reason", refused, JM_COUNT_OF(refused),
+                 "Heartbeats in Redis that were not followed, by reason.");
     put(out, "redis_epochs_total", "counter", hs->stats.epochs,
         "Times that an empty or another Redis was met.");
     put_labelled(out, "jobs_lost_total", "charged", lost, JM_COUNT_OF(lost),
@@ -185,6 +192,8 @@ static void write_front(struct buf *out, const struct metrics_outside *s)
                  "HTTP connections that the broker ended, by reason.");
     put(out, "http_unread_bytes", "gauge", s->http_unread_bytes,
         "Memory held for clients that have not read their answers.");
+    put(out, "redis_strange_keys_total", "counter", s->redis_strange_keys,
+        "Keys removed from Redis because they were of another type than jobmill's.");
     put(out, "redis_round_trips_total", "counter", s->redis_requests, "Answers from Redis.");
     put_seconds(out, "redis_round_trip_seconds_total", "counter", s->redis_round_trip_ns_sum,
                 "Time spent waiting for them.");
@@ -198,7 +207,7 @@ void metrics_write(struct buf *out, const struct core *core, const struct metric
     write_paused(out, &core->queues);
     write_windows(out, &core->queues);
     write_submits(out, core);
-    write_results(out, &core->results.stats);
+    write_results(out, &core->results.stats, core->results.foreign.count);
     write_dispatch(out, &core->dispatch);
     write_hosts(out, &core->hosts);
     put(out, "waiters", "gauge", waiters_count(&core->waiters),

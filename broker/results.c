@@ -20,6 +20,7 @@
 
 #include "broker/core.h"
 #include "lib/crash.h"
+#include "lib/mp.h"
 #include "schema/errors.h"
 #include "schema/limits.h"
 
@@ -305,6 +306,23 @@ static bool copy_frames(struct results *r, const struct span *items, size_t n)
     return buf_reserve(&r->bytes, bytes) != NULL;
 }
 
+/* A result that is no value would break every answer that shows it: such an attempt has failed. */
+static void judge_result(struct wire_event *event)
+{
+    struct mp_cursor c;
+    struct span value;
+
+    if (event->kind != WIRE_SUCCEEDED || event->result.len == 0)
+        return;
+    mp_open(&c, event->result);
+    if (mp_skip(&c, JM_JSON_DEPTH, &value) && mp_is_at_end(&c))
+        return;
+    event->kind = WIRE_FAILED;
+    event->code = span_of_str(errors_code(JM_ETASKRESULT));
+    event->message = span_of_str("the worker's result is not one msgpack value, or nests too deep");
+    event->result = span_of(NULL, 0);
+}
+
 /* Redis answers newest first; they are applied oldest first. */
 static void decode_frames(struct results *r, const struct span *items, size_t n)
 {
@@ -318,10 +336,13 @@ static void decode_frames(struct results *r, const struct span *items, size_t n)
 
         buf_put(&r->bytes, items[i].data, len); /* has room: it does not move */
         *e = (struct store_event){.source = STORE_FROM_WORKER};
-        if (is_too_long || wire_decode_event(frame, &e->event) != 0)
-            r->bad[r->apply.bad_count++] = frame;
-        else
+        if (!is_too_long && wire_decode_event(frame, &e->event) == 0) {
+            judge_result(&e->event);
             r->apply.event_count++;
+        } else {
+            (void)foreign_note(&r->foreign, frame, "a worker that sends results");
+            r->bad[r->apply.bad_count++] = frame;
+        }
     }
 }
 

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "broker/carrier.h"
+#include "broker/foreign.h"
 #include "broker/runner.h"
 #include "broker/timer.h"
 #include "lib/buf.h"
@@ -72,6 +73,7 @@ struct results {
     struct store_event *events;
     struct span *bad;
     struct results_stats stats;
+    struct foreign foreign; /* of another protocol version; quarantined too */
 };
 
 int results_init(struct results *r, struct core *core) JM_MUST_CHECK;

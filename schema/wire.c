@@ -161,6 +161,20 @@ int wire_decode_beat(struct span frame, struct wire_beat *ret_beat)
     return 0;
 }
 
+bool wire_peek_version(struct span frame, uint32_t *ret_version)
+{
+    struct mp_cursor c;
+    uint64_t key, version;
+    uint32_t count;
+
+    mp_open(&c, frame);
+    if (!mp_next_map(&c, &count) || count == 0 || !mp_next_uint(&c, 0, &key) ||
+        !mp_next_uint(&c, UINT32_MAX, &version) || version == 0)
+        return false;
+    *ret_version = (uint32_t)version;
+    return true;
+}
+
 void wire_encode_list(struct buf *out, uint32_t count)
 {
     msgpack_packer pk;

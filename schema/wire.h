@@ -150,6 +150,9 @@ int wire_decode_event(struct span frame, struct wire_event *ret_event) JM_MUST_C
 int wire_decode_order(struct span frame, struct wire_order *ret_order) JM_MUST_CHECK;
 int wire_decode_beat(struct span frame, struct wire_beat *ret_beat) JM_MUST_CHECK;
 
+/* The version of a message, whatever else it holds. False if it is none of ours in any version. */
+bool wire_peek_version(struct span frame, uint32_t *ret_version);
+
 /* Walks a list of a decoded beat (which checked it to the last byte already):
  *     for (struct mp_cursor c = ...; wire_next_held(&c, &held);) */
 struct mp_cursor;

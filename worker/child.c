@@ -268,6 +268,24 @@ static bool read_identity(struct span frame, struct wire_job *ret_job)
     return true;
 }
 
+/* Once for 1, 2, 4, 8 … of them, so that a list full of rubbish does not become a log full of it.
+ */
+static void tell_bad_frame(struct child *child, struct span frame, bool has_identity)
+{
+    uint32_t count = (uint32_t)atomic_fetch_add(&child->shm->bad_frames, 1) + 1, version;
+
+    if ((count & (count - 1)) != 0)
+        return;
+    if (wire_peek_version(frame, &version) && version != WIRE_VERSION)
+        log_error("a job speaks version %u of the protocol and this worker version %d: %s; brokers "
+                  "and workers of one Redis have to speak the same (number %u)",
+                  (unsigned)version, WIRE_VERSION, has_identity ? "it fails" : "it is dropped",
+                  (unsigned)count);
+    else
+        log_error("a message of %zu bytes cannot be decoded%s (number %u)", frame.len,
+                  has_identity ? "; its job fails" : " and is dropped", (unsigned)count);
+}
+
 static void keep_frame(struct child *child, struct span frame)
 {
     struct claimed *claimed = &child->claimed[child->claimed_count];
@@ -275,10 +293,8 @@ static void keep_frame(struct child *child, struct span frame)
 
     *claimed = (struct claimed){0};
     if (wire_decode_job(frame, job) != 0) {
-        (void)atomic_fetch_add(&child->shm->bad_frames, 1);
         claimed->is_bad = read_identity(frame, job);
-        log_error("a message of %zu bytes cannot be decoded%s", frame.len,
-                  claimed->is_bad ? "; its job fails" : " and is dropped");
+        tell_bad_frame(child, frame, claimed->is_bad);
         if (!claimed->is_bad)
             return;
     }

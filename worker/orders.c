@@ -22,6 +22,14 @@ static void on_silent(uv_timer_t *timer)
         listen_for(orders);
 }
 
+/* Of a list full of rubbish, once for 1, 2, 4, 8 … */
+static void tell_bad_order(struct orders *orders)
+{
+    orders->bad_count++;
+    if ((orders->bad_count & (orders->bad_count - 1)) == 0)
+        log_warn("an order cannot be decoded and is dropped (number %u)", orders->bad_count);
+}
+
 static void on_answer(struct redis_command *command, int error, const struct redis_claim *claim)
 {
     struct orders *orders = JM_CONTAINER_OF(command, struct orders, command);
@@ -31,7 +39,7 @@ static void on_answer(struct redis_command *command, int error, const struct red
         if (wire_decode_order(redis_claim_frame(claim, i), &order) == 0)
             orders->on_order(orders->data, &order);
         else
-            log_warn("an order cannot be decoded and is dropped");
+            tell_bad_order(orders);
     }
     if (error == 0)
         listen_for(orders);

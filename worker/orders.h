@@ -18,6 +18,7 @@ struct orders {
     struct redis_command command;
     uv_timer_t timer; /* a silent link, or the wait after a refusal */
     uint64_t host;
+    unsigned bad_count;
     orders_cb on_order;
     void *data;
 };

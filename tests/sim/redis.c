@@ -112,6 +112,7 @@ void sim_redis_beat(struct sim *s, uint64_t host, struct span bytes)
     assert(beat != NULL);
     remove_beat(s, host);
     beat->host = host;
+    keys_host_name(beat->name, host);
     beat->len = bytes.len;
     memcpy(beat->bytes, bytes.data, bytes.len);
     list_push_back(&s->redis.beats, &beat->link);
@@ -202,7 +203,7 @@ static void read_beats(struct sim *s, struct carrier_req *req)
     {
         struct sim_beat *beat = LIST_ENTRY(node, struct sim_beat, link);
 
-        s->redis.items[req->item_count++] = span_of(&beat->host, sizeof(beat->host));
+        s->redis.items[req->item_count++] = span_of_str(beat->name);
         s->redis.items[req->item_count++] = span_of(beat->bytes, beat->len);
     }
 }

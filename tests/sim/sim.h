@@ -57,6 +57,7 @@ struct sim_key {
 struct sim_beat {
     struct list link;
     uint64_t host;
+    char name[17]; /* of its field */
     size_t len;
     uint8_t bytes[];
 };
