@@ -244,6 +244,15 @@ static void on_link(void *data, bool is_up, const char *words)
     outbox_flush(&host->outbox);
 }
 
+/* What a drain may wait for. */
+static void on_outbox_empty(struct outbox *outbox)
+{
+    struct host *host = JM_CONTAINER_OF(outbox, struct host, outbox);
+
+    if (host->state == HOST_FLUSHING)
+        host_step(host);
+}
+
 static void on_order(void *data, const struct wire_order *order)
 {
     struct host *host = data;
@@ -369,7 +378,7 @@ static int open_redis(struct host *host)
         return JM_EINVAL;
     error = redis_line_open(&host->loop, &address, on_link, host, &host->link);
     if (error == 0)
-        error = outbox_open(&host->outbox, &host->loop, host->link);
+        error = outbox_open(&host->outbox, &host->loop, host->link, on_outbox_empty);
     if (error == 0)
         error = beat_open(&host->beat, host);
     if (error == 0)

@@ -22,9 +22,10 @@ enum {
 
 static void on_pushed(struct redis_command *command, int error, const struct redis_claim *claim);
 
-int outbox_open(struct outbox *outbox, uv_loop_t *loop, struct redis_line *link)
+int outbox_open(struct outbox *outbox, uv_loop_t *loop, struct redis_line *link,
+                void (*on_empty)(struct outbox *outbox))
 {
-    *outbox = (struct outbox){.link = link, .push = {.done = on_pushed}};
+    *outbox = (struct outbox){.link = link, .push = {.done = on_pushed}, .on_empty = on_empty};
     list_init(&outbox->entries);
     return uv_timer_init(loop, &outbox->retry) == 0 ? 0 : JM_EIO;
 }
@@ -142,7 +143,10 @@ static void on_pushed(struct redis_command *command, int error, const struct red
         (void)uv_timer_start(&outbox->retry, on_retry, OUTBOX_RETRY_MS, 0);
     }
     outbox->sent_count = 0;
-    outbox_flush(outbox);
+    if (list_is_empty(&outbox->entries))
+        outbox->on_empty(outbox);
+    else
+        outbox_flush(outbox);
 }
 
 bool outbox_is_empty(const struct outbox *outbox)

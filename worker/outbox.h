@@ -28,6 +28,7 @@ struct outbox {
     struct redis_command push;
     uv_timer_t retry;
     bool is_failing; /* told already */
+    void (*on_empty)(struct outbox *outbox);
 };
 
 /* One event. `held` is what the heartbeat says of its job. */
@@ -39,8 +40,10 @@ struct outbox_entry {
     uint8_t frame[];
 };
 
-/* `link` is borrowed. Returns 0 or JM_EIO. */
-int outbox_open(struct outbox *outbox, uv_loop_t *loop, struct redis_line *link) JM_MUST_CHECK;
+/* `link` is borrowed; `on_empty` is called when Redis has confirmed the last entry. Returns 0 or
+ * JM_EIO. */
+int outbox_open(struct outbox *outbox, uv_loop_t *loop, struct redis_line *link,
+                void (*on_empty)(struct outbox *outbox)) JM_MUST_CHECK;
 
 /* Drops what is left. The caller has closed the link. */
 void outbox_close(struct outbox *outbox);

@@ -728,6 +728,17 @@ class TestDrain(unittest.TestCase):
             end = w.find(102)
             self.assertEqual((end["kind"], end["has_begun"]), ("handed_back", False))
 
+    def test_a_stop_goes_as_soon_as_the_last_event_is_out(self):
+        with Worker() as w:
+            w.push(mp.job(1, "sleep", {"ms": 60000}))
+            w.wait_end(1, "running")
+            w.control(mp.kill_order(1, 1))
+            start = time.monotonic()
+            self.assertEqual(w.host.stop(), 0)
+            self.assertLess(time.monotonic() - start, 3)
+            self.assertEqual(w.find(1)["kind"], "killed")
+            self.assertEqual(w.beats(), {})
+
     def test_a_second_signal_ends_the_grace(self):
         with Worker("--drain-grace", "1h") as w:
             w.push(mp.job(1, "spin", {"ms": 60000}))
