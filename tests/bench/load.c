@@ -245,6 +245,8 @@ static size_t find_answer(const struct buf *in, uint64_t *ret_status)
         return 0;
     head_len = (size_t)(end - text) + 4;
     field = memmem(text, head_len, "Content-Length: ", 16);
+    if (field == NULL) /* others' servers */
+        field = memmem(text, head_len, "content-length: ", 16);
     if (field != NULL)
         body_len = strtoul(field + 16, NULL, 10);
     *ret_status = strtoul(text + 9, NULL, 10);
