@@ -82,7 +82,7 @@ static void render_unique(struct render_map *m, const struct store_submit *op)
 static void answer_created(struct call *call)
 {
     const struct core_submit *s = &call->submit.op;
-    bool is_delayed = core_submit_due_ms(s, call->id) != 0;
+    bool is_delayed = core_submit_due_ms(s, id_wall_ms(call->id)) != 0;
     struct render_map m;
 
     buf_clear(&call->value);

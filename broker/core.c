@@ -219,24 +219,32 @@ static void on_submitted(struct store_op *op)
     s->on_done(s, op->status);
 }
 
-int64_t core_submit_due_ms(const struct core_submit *s, uint64_t id)
+int64_t core_submit_due_ms(const struct core_submit *s, int64_t made_ms)
 {
-    int64_t made_ms = id_wall_ms(id);
-
     if (s->delay_ms > 0)
         return made_ms + (int64_t)s->delay_ms;
     return s->run_at_ms > made_ms ? s->run_at_ms : 0;
 }
 
+/* Ids go on from where a clock that was set back has left them, maybe an hour ahead: a job is put
+ * off from now then, not from the time in its id. */
+int64_t core_submit_made_ms(uint64_t id, int64_t now_ms)
+{
+    int64_t told_ms = id_wall_ms(id);
+
+    return told_ms < now_ms ? told_ms : now_ms;
+}
+
 /* Where it begins: what is not due yet needs no place. */
 static void place(struct core *c, struct core_submit *s)
 {
-    int64_t due_ms = core_submit_due_ms(s, s->op.id);
+    int64_t now_ms = clock_wall_ms(c->seams.clock);
+    int64_t due_ms = core_submit_due_ms(s, core_submit_made_ms(s->op.id, now_ms));
 
     s->job = due_ms == 0 && !s->op.is_repeat_only
                  ? dispatch_reserve(&c->dispatch, s->queue, s->op.id, &s->op.spec)
                  : NULL;
-    s->op.due_ms = due_ms != 0 ? due_ms : clock_wall_ms(c->seams.clock);
+    s->op.due_ms = due_ms != 0 ? due_ms : now_ms;
     s->op.state = due_ms != 0 ? JOB_SCHEDULED : s->job != NULL ? JOB_DISPATCHED : JOB_QUEUED;
     if (s->op.state == JOB_QUEUED)
         s->queue->submits_queued++;

@@ -119,7 +119,7 @@ struct queue *core_need_queue(struct core *c, struct span name);
 struct core_submit {
     struct store_submit op;
     int64_t run_at_ms;  /* wall clock; in the past, as 0 is: at once */
-    uint64_t delay_ms;  /* from the time in the id; 0: none */
+    uint64_t delay_ms;  /* from the time it is made; 0: none */
     bool is_told_later; /* nobody is told of a new job in on_done: it may not be on disk then, and
                            whoever tells of it asks the runner first */
     struct core *core;
@@ -141,9 +141,11 @@ int core_submit(struct core *c, struct core_submit *s) JM_MUST_CHECK;
 /* Whether as many submits are under way as may be. */
 bool core_is_overloaded(const struct core *c);
 
-/* When the job is due, if it had that id: told only from that and from what was asked, so that a
- * repeat is told the same. 0: at once. */
-int64_t core_submit_due_ms(const struct core_submit *s, uint64_t id);
+/* When the job is due, if it was made at that time. 0: at once. Its answer is told from the time in
+ * its id, so that a repeat is told the same; in truth it was made then or, where the ids are ahead
+ * of a clock that was set back, now. */
+int64_t core_submit_due_ms(const struct core_submit *s, int64_t made_ms);
+int64_t core_submit_made_ms(uint64_t id, int64_t now_ms);
 
 /* For core_batch.c: whether only the store can tell if a submit is to make a job; whether a queue
  * holds as many jobs as it may, with what is on its way; and what is to be done with a job that was

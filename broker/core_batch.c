@@ -2,6 +2,7 @@
 
 #include "lib/crash.h"
 #include "schema/errors.h"
+#include "schema/id.h"
 
 void core_outcome_set(struct core_outcome *o, const struct core_submit *s, int status)
 {
@@ -18,7 +19,7 @@ void core_outcome_set(struct core_outcome *o, const struct core_submit *s, int s
     if (o->is_existing)
         o->state = op->ret_existing_state;
     else
-        o->state = core_submit_due_ms(s, o->id) != 0 ? JOB_SCHEDULED : JOB_QUEUED;
+        o->state = core_submit_due_ms(s, id_wall_ms(o->id)) != 0 ? JOB_SCHEDULED : JOB_QUEUED;
 }
 
 static bool is_new(const struct core_outcome *o)
@@ -46,7 +47,7 @@ static int next_submit(struct store_submit_all *op, struct store_submit **ret_su
     s->op.is_repeat_only = s->ret_limit > 0;
     s->op.id = b->id;
     b->id = ids_after(b->id);
-    due_ms = core_submit_due_ms(s, s->op.id);
+    due_ms = core_submit_due_ms(s, core_submit_made_ms(s->op.id, b->now_ms));
     s->op.due_ms = due_ms != 0 ? due_ms : b->now_ms;
     s->op.state = due_ms != 0 ? JOB_SCHEDULED : JOB_QUEUED;
     *ret_submit = &s->op;

@@ -268,6 +268,30 @@ static void a_delayed_submit_is_scheduled_by_the_time_in_its_id(void **state)
     assert_true(w->core.schedule.alarm.at_ms > 0);
 }
 
+/* The ids go on from where the clock was; what a job waits for is the clock. */
+static void where_ids_are_ahead_of_the_clock_a_delay_counts_from_now(void **state)
+{
+    static const char *const whens[] = {"\"delay_ms\":5000", "\"run_at\":\"2027-01-15T08:00:05Z\""};
+    const int64_t now_ms = INT64_C(1800000000000), hour_ms = 3600 * 1000;
+    struct world *w = *state;
+    char body[128];
+    struct shot s;
+
+    for (size_t i = 0; i < JM_COUNT_OF(whens); i++) {
+        const struct store_submit *op;
+
+        ids_start(&w->core.ids, id_make(now_ms + hour_ms, 0));
+        snprintf(body, sizeof(body), "{\"task\":\"echo\",%s}", whens[i]);
+        ask(w, &s, HTTP_POST, "/v1/jobs", "Content-Type: application/json", body);
+        op = find_submit(w);
+        assert_true(id_wall_ms(op->id) > now_ms + hour_ms - 10);
+        assert_int_equal(op->due_ms, now_ms + 5000);
+        assert_int_equal(op->state, JOB_SCHEDULED);
+        run_ops(w, 0);
+        check(&s, 201, "");
+    }
+}
+
 static void a_task_nobody_serves_is_warned_of(void **state)
 {
     struct world *w = *state;
@@ -686,6 +710,7 @@ int main(void)
         TEST(a_submit_that_waits_is_synced_with_its_end_or_before_it_is_answered),
         TEST(what_a_submit_that_waits_cannot_show_is_told_behind_the_sync_too),
         TEST(a_delayed_submit_is_scheduled_by_the_time_in_its_id),
+        TEST(where_ids_are_ahead_of_the_clock_a_delay_counts_from_now),
         TEST(a_task_nobody_serves_is_warned_of),
         TEST(a_refused_commit_is_told),
         TEST(an_overload_names_its_limit),
