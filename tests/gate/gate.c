@@ -20,7 +20,7 @@ enum {
     ROUNDS = 8,
     BULK = 1000,
     DRAINED = CLIENTS + ROUNDS * CLIENTS + BULK, /* one round is the warming up */
-    LIMITED = (2 + ROUNDS) * CLIENTS,
+    LIMITED = (2 + ROUNDS) * CLIENTS + BULK,
     WHOLE = (1 + ROUNDS) * CLIENTS,
     RICH = 4 * CLIENTS,
     DELAYED = 3 * CLIENTS,
@@ -220,27 +220,47 @@ static void part_limited(struct world *w)
     ask_all(w, ROUNDS, 200, make_limited);
 }
 
-static void part_bulk(struct world *w)
+/* A batch of BULK jobs; `fmt` has the number of the job's key. */
+static void ask_batch(struct world *w, const char *fmt)
 {
     static char request[REQUEST_BYTES];
     static char body[REQUEST_BYTES - 256];
     size_t len = 0;
     int head;
 
-    for (size_t i = 0; i < BULK; i++)
-        len += (size_t)snprintf(body + len, sizeof(body) - len,
-                                "%c{\"task\":\"noop\","
-                                "\"queue\":\"paused\"," ARGS "}",
-                                i == 0 ? '[' : ',');
-    len += (size_t)snprintf(body + len, sizeof(body) - len, "]");
+    for (size_t i = 0; i < BULK; i++) {
+        body[len++] = i == 0 ? '[' : ',';
+        len += (size_t)snprintf(body + len, sizeof(body) - len, fmt, (int)(i * 7 % KEYS));
+    }
+    body[len++] = ']';
     head = snprintf(request, sizeof(request),
                     "POST /v1/jobs/batch HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: "
-                    "application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                    len, body);
+                    "application/json\r\nContent-Length: %zu\r\n\r\n%.*s",
+                    len, (int)len, body);
     world_ask(w, 0, request, (size_t)head);
     world_settle(w);
     if (w->clients[0].status != 200)
         world_die("a batch was answered with %d", w->clients[0].status);
+}
+
+static void part_bulk(struct world *w)
+{
+    ask_batch(w, "{\"task\":\"noop\",\"queue\":\"paused\"," ARGS "}");
+}
+
+static void part_keyed_bulk(struct world *w)
+{
+    world_call(w, 200, "POST /v1/queues/limited/pause", "");
+    ask_batch(w,
+              "{\"task\":\"noop\",\"queue\":\"limited\",\"limit_key\":\"customer %d\"," ARGS "}");
+}
+
+static void part_keyed_drain(struct world *w)
+{
+    must_hold(w, "limited", JOB_QUEUED, BULK);
+    world_call(w, 200, "POST /v1/queues/limited/resume", "");
+    world_pass_ms(w, 50);
+    must_hold(w, "limited", JOB_SUCCEEDED, LIMITED);
 }
 
 /* What waits since the parts before is run. */
@@ -315,7 +335,9 @@ static const struct part parts[] = {
     {"end to end", ROUNDS *CLIENTS, part_whole},
     {"end to end, 100 keys with limits", ROUNDS *CLIENTS, part_limited},
     {"batch of 1,000", BULK, part_bulk},
-    {"drain", BULK + 2 * ROUNDS *CLIENTS, part_drain},
+    {"drain", DRAINED, part_drain},
+    {"batch of 1,000, 100 keys", BULK, part_keyed_bulk},
+    {"drain, 100 keys with limits", BULK, part_keyed_drain},
     {"job", ROUNDS *CLIENTS, part_read},
     {"result", ROUNDS *CLIENTS, part_result},
     {"list of 20", LISTS, part_list},
