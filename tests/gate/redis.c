@@ -8,9 +8,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "tests/gate/world.h"
 
 enum { PEER_BYTES = 64 << 20 };
+
+#define WAIT_NS UINT64_C(4000000000) /* of a blocking move, by the real clock, as the broker's */
 
 /* ---- lists ---- */
 
@@ -78,21 +81,26 @@ static void put_number(struct buf *out, long long number)
     buf_printf(out, ":%lld\r\n", number);
 }
 
+static void answer_move(struct redis *r, struct redis_peer *peer)
+{
+    struct redis_key *key = key_of(r, span_of_str(peer->waits_for));
+    struct redis_value *last = LIST_ENTRY(key->values.prev, struct redis_value, link);
+    bool is_over = clock_mono_ns(clock_real()) - peer->waits_since_ns > WAIT_NS;
+
+    if (key->count == 0 && !is_over)
+        return;
+    peer->waits_for[0] = '\0';
+    if (key->count > 0)
+        put_bulk(&peer->out, span_of(last->bytes, last->len));
+    else
+        buf_put_str(&peer->out, "$-1\r\n");
+}
+
 static void answer_moves(struct redis *r)
 {
-    for (size_t i = 0; i < REDIS_LINKS; i++) {
-        struct redis_peer *peer = &r->peers[i];
-        struct redis_key *key;
-
-        if (peer->fd < 0 || peer->waits_for[0] == '\0')
-            continue;
-        key = key_of(r, span_of_str(peer->waits_for));
-        if (key->count == 0)
-            continue;
-        peer->waits_for[0] = '\0';
-        put_bulk(&peer->out, span_of(LIST_ENTRY(key->values.prev, struct redis_value, link)->bytes,
-                                     LIST_ENTRY(key->values.prev, struct redis_value, link)->len));
-    }
+    for (size_t i = 0; i < REDIS_LINKS; i++)
+        if (r->peers[i].fd >= 0 && r->peers[i].waits_for[0] != '\0')
+            answer_move(r, &r->peers[i]);
 }
 
 /* ---- commands ---- */
@@ -172,6 +180,13 @@ static void run_list(struct redis *r, struct redis_peer *peer, size_t count)
     put_number(&peer->out, (long long)key->count);
 }
 
+static void begin_move(struct redis *r, struct redis_peer *peer)
+{
+    snprintf(peer->waits_for, sizeof(peer->waits_for), "%.*s", (int)r->words[1].len,
+             (const char *)r->words[1].data);
+    peer->waits_since_ns = clock_mono_ns(clock_real());
+}
+
 static void run(struct redis *r, struct redis_peer *peer, size_t count)
 {
     if (is_word(r, "LPUSH") || is_word(r, "RPUSH"))
@@ -183,8 +198,7 @@ static void run(struct redis *r, struct redis_peer *peer, size_t count)
     else if (is_word(r, "LREM"))
         remove_value(r, peer);
     else if (is_word(r, "BLMOVE"))
-        snprintf(peer->waits_for, sizeof(peer->waits_for), "%.*s", (int)r->words[1].len,
-                 (const char *)r->words[1].data);
+        begin_move(r, peer);
     else if (is_word(r, "HGETALL"))
         buf_put_span(&peer->out, buf_span(&r->hosts));
     else if (is_word(r, "SET"))

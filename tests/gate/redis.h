@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lib/buf.h"
 #include "lib/list.h"
@@ -34,6 +35,7 @@ struct redis_peer {
     struct buf in;
     struct buf out;
     char waits_for[KEYS_BYTES]; /* in a blocking move; empty: it does not wait */
+    uint64_t waits_since_ns;
 };
 
 struct redis {
