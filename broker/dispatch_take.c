@@ -10,7 +10,10 @@
 #include "schema/errors.h"
 #include "schema/limits.h"
 
-enum { TAKE_SHARE = 8 }; /* a take waits until an eighth of the window is free */
+enum {
+    TAKE_SHARE = 8,    /* a take waits until an eighth of the window is free */
+    RESTART_US = 5000, /* no broker starts, finds its workers and takes within that */
+};
 
 struct take {
     struct store_take op;
@@ -183,25 +186,31 @@ static void on_taken(struct store_op *op)
         take_free(t);
 }
 
+/* A bucket that will be full sooner than a broker can start needs no row. */
+static void write_rate(struct take *t, const struct bucket *b, struct span limit_key)
+{
+    struct dispatch *d = t->dispatch;
+    int64_t ahead_us = clock_wall_ms(d->core->seams.clock) * 1000 - (int64_t)d->lanes.now_us;
+    struct store_rate rate = {.limit_key = limit_key,
+                              .full_at_us = (int64_t)b->full_at_us + ahead_us};
+
+    if (b->full_at_us > d->lanes.now_us + RESTART_US)
+        buf_put(&t->rates, &rate, sizeof(rate));
+}
+
 /* The buckets as they are with what this take holds, by the wall clock, which goes on over a
  * restart. */
 static void write_rates(struct take *t)
 {
-    struct dispatch *d = t->dispatch;
     const struct plan_turn *turns = (const struct plan_turn *)(const void *)t->plan.held_turns.data;
-    int64_t ahead_us = clock_wall_ms(d->core->seams.clock) * 1000 - (int64_t)d->lanes.now_us;
-    struct store_rate rate = {.full_at_us = (int64_t)t->queue->bucket.full_at_us + ahead_us};
 
     if (t->queue->conf.rate.limit > 0)
-        buf_put(&t->rates, &rate, sizeof(rate));
-    for (size_t i = 0; i < t->op.turn_count && t->queue->conf.key_rate.limit > 0; i++) {
-        rate.limit_key = lanes_key_name(turns[i].key);
-        rate.full_at_us = (int64_t)turns[i].key->bucket.full_at_us + ahead_us;
-        if (rate.limit_key.len > 0)
-            buf_put(&t->rates, &rate, sizeof(rate));
-    }
+        write_rate(t, &t->queue->bucket, span_of(NULL, 0));
+    for (size_t i = 0; i < t->op.turn_count && t->queue->conf.key_rate.limit > 0; i++)
+        if (turns[i].key->name_len > 0)
+            write_rate(t, &turns[i].key->bucket, lanes_key_name(turns[i].key));
     t->op.rates = (const struct store_rate *)(const void *)t->rates.data;
-    t->op.rate_count = t->rates.len / sizeof(rate);
+    t->op.rate_count = t->rates.len / sizeof(*t->op.rates);
 }
 
 static struct take *take_new(struct dispatch *d, struct queue *q)

@@ -9,11 +9,17 @@
 #include "broker/store_next.h"
 #include "schema/errors.h"
 
-/* Appends the job's frame. A job without a row in `jobs` cannot be. */
-static int encode_frame(struct store *s, const struct store_take *op, const struct store_taken *job)
+/* Appends the job's frame; of what queue and task it is, its lane tells. A job without a row in
+ * `jobs` cannot be. */
+static int encode_frame(struct store *s, const struct store_take *op, const struct store_taken *job,
+                        const struct store_lane *lane)
 {
     struct store_query q = store_use(s, SQL_JOB_GET);
-    struct wire_job frame = {.node = op->node, .id = job->id, .attempt = job->attempt};
+    struct wire_job frame = {.node = op->node,
+                             .id = job->id,
+                             .attempt = job->attempt,
+                             .queue = store_tally_name(lane->queue),
+                             .task = store_lane_task(lane)};
     bool found = false;
     int rc;
 
@@ -23,8 +29,6 @@ static int encode_frame(struct store *s, const struct store_take *op, const stru
         return rc;
     if (!found)
         return SQLITE_CORRUPT;
-    frame.queue = store_query_bytes(&q);
-    frame.task = store_query_bytes(&q);
     frame.timeout_ms = (uint64_t)store_query_int(&q);
     frame.grace_ms = (uint64_t)store_query_int(&q);
     frame.args = store_query_bytes(&q);
@@ -49,7 +53,7 @@ static int take_one(struct store *s, struct store_take *op, size_t turn,
                                 .offset = op->frames->len};
     if (live.lane == NULL)
         return SQLITE_CORRUPT;
-    rc = encode_frame(s, op, job);
+    rc = encode_frame(s, op, job, live.lane);
     *ret_goes_on = rc == SQLITE_OK && !buf_has_failed(op->frames);
     if (!*ret_goes_on) {
         buf_truncate(op->frames, job->offset);

@@ -58,7 +58,7 @@
                     " VALUES (?,?,?)")                                                            \
     X(SQL_RATES_CLEAN, "DELETE FROM rates WHERE (queue, limit_key) IN"                            \
                        " (SELECT queue, limit_key FROM rates WHERE full_at_us < ? LIMIT ?)")      \
-    X(SQL_JOB_GET, "SELECT queue, task, timeout_ms, grace_ms, args FROM jobs WHERE id = ?")       \
+    X(SQL_JOB_GET, "SELECT timeout_ms, grace_ms, args FROM jobs WHERE id = ?")                    \
     X(SQL_JOB_OPTIONS, "SELECT options FROM jobs WHERE id = ?")                                   \
     X(SQL_JOB_DELETE, "DELETE FROM jobs WHERE id = ?")                                            \
     X(SQL_JOB_SPEC, "SELECT priority, max_attempts, timeout_ms, grace_ms, queue, task, options,"  \
