@@ -35,6 +35,7 @@ sys.path.insert(0, str(SOURCE / "tests/integration"))
 import harness  # noqa: E402
 
 FINISH_S = 120
+ANSWER_S = 600  # a broker that dies ten times a second may not come to it before the storm is over
 LEASE = "2s"
 
 # Who dies there, how far its count goes at most, and what is done to bring it there: see Storm.urge.
@@ -155,7 +156,7 @@ class Clients:
             except (OSError, http.client.HTTPException, socket.timeout):
                 return None
             return answer if answer.status < 500 else None
-        return harness.wait_for(attempt, f"{method} {path} is answered", 60)
+        return harness.wait_for(attempt, f"{method} {path} is answered", ANSWER_S)
 
     def submit(self, key, path, body):
         answer = self.call("POST", path, body, key)
@@ -179,7 +180,7 @@ class Clients:
             except ValueError:
                 return False  # cut off in the middle: said again
             return answer.status == 200 and len(answers) == len(keys) and all("id" in a for a in answers)
-        harness.wait_for(is_answered, "a batch is answered", 60)
+        harness.wait_for(is_answered, "a batch is answered", ANSWER_S)
         for key, one in zip(keys, answers):
             self.accept(key, one["id"])
 
