@@ -1,0 +1,30 @@
+// bullmq.js REDIS_SOCKET worker | submit SECONDS IN_FLIGHT | bulk SECONDS | end SECONDS IN_FLIGHT
+// As docs.bullmq.io advises: one connection shared, concurrency for many short jobs, addBulk,
+// removeOnComplete; the result by waitUntilFinished on one QueueEvents.
+import {Queue, QueueEvents, Worker} from 'bullmq';
+import {body, measure} from './measure.js';
+
+const [path, mode, seconds, inFlight] = process.argv.slice(2);
+const connection = {path, maxRetriesPerRequest: null};
+const options = {removeOnComplete: true};
+
+if (mode === 'worker') {
+  new Worker('jobs', async () => null, {connection, concurrency: 100});
+} else if (mode === 'end') {
+  const queue = new Queue('jobs', {connection});
+  const events = new QueueEvents('jobs', {connection});
+  await events.waitUntilReady();
+  await measure(Number(seconds), Number(inFlight), async () => {
+    const job = await queue.add('noop', body, options);
+    await job.waitUntilFinished(events);
+  });
+  process.exit(0);
+} else {
+  const queue = new Queue('parked', {connection});
+  const bulk = Array.from({length: 1000}, () => ({name: 'noop', data: body, opts: options}));
+  if (mode === 'bulk')
+    await measure(Number(seconds), 2, () => queue.addBulk(bulk), 1000);
+  else
+    await measure(Number(seconds), Number(inFlight), () => queue.add('noop', body, options));
+  process.exit(0);
+}
