@@ -20,3 +20,19 @@ export async function measure(seconds, inFlight, each, jobsOfOne = 1) {
 }
 
 export const body = {user: 4711, name: 'somebody', text: 'a body of about 120 bytes, as usual'};
+
+// Ends by id, whichever comes first: the end's event, or somebody who waits for it.
+export class Ends {
+  waiting = new Map();
+
+  note(id) {
+    const resolve = this.waiting.get(id);
+    this.waiting.set(id, true);
+    if (resolve) resolve();
+  }
+
+  async of(id) {
+    if (!this.waiting.get(id)) await new Promise((resolve) => this.waiting.set(id, resolve));
+    this.waiting.delete(id);
+  }
+}
