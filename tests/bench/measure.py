@@ -77,6 +77,14 @@ def load(server, seconds, **options):
     return Generator(server, seconds, **options).finish()
 
 
+def refill(server, jobs, body=mill.NOOP):
+    """Bulk submits, as fast as they go."""
+    for count, batch in ((jobs // 1000, 1000), (jobs % 1000, 1)):
+        if count:
+            load(server, 120, method="POST", path="/v1/jobs/batch", body=body, batch=batch, connections=2,
+                 requests=count)
+
+
 def server_cpu(figures, but=("client", "redis", "parent", "children")):
     """µs of the server itself: all its threads, without what stands beside it."""
     return sum(value for part, value in figures["cpu_us"].items() if part not in but)

@@ -199,15 +199,6 @@ class Mill:
         return {name: int(calls) for name, calls in
                 re.findall(r"^cmdstat_([^:]+):calls=(\d+)", self.command("INFO", "commandstats"), re.M)}
 
-    def fill(self, jobs, **fields):
-        """Bulk submits of no-ops, or as `fields` say; of a list each job takes the next."""
-        for first in range(0, jobs, 5000):
-            items = [{"task": "noop", "args": {"n": n},
-                      **{name: value[n % len(value)] if isinstance(value, list) else value
-                         for name, value in fields.items()}}
-                     for n in range(first, min(first + 5000, jobs))]
-            self.call("POST", "/v1/jobs/batch", items)
-
 
 # ---- databases with a history
 

@@ -78,11 +78,15 @@ def written_bytes(pids):
 
 
 class Syscalls:
-    """Counts the system calls of some processes: with perf, which does not slow them, or else with
+    """Counts the system calls of some processes, of a broker by thread: with perf, which does not slow them, or else with
     strace, which does (then batches are other ones). `tool` is None if there is neither."""
 
     def __init__(self, parts):
-        self.parts = parts
+        self.threads = {}
+        for part, pids in parts.items():
+            for pid in pids:
+                for tid, thread in threads(pid):
+                    self.threads.setdefault(thread if part == "broker" else part, []).append(str(tid))
         self.tool = next((tool for tool in ("perf", "strace") if self.works(tool)), None)
 
     @staticmethod
@@ -96,11 +100,11 @@ class Syscalls:
 
     def start(self):
         self.runs = {}
-        for part, pids in self.parts.items():
+        for part, tids in self.threads.items():
             if self.tool == "perf":
-                words = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", ",".join(map(str, pids))]
+                words = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-t", ",".join(tids)]
             else:
-                words = ["strace", "-c", "-f"] + [word for pid in pids for word in ("-p", str(pid))]
+                words = ["strace", "-c"] + [word for tid in tids for word in ("-p", tid)]
             self.runs[part] = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                                text=True)
 

@@ -8,10 +8,10 @@ import subprocess
 import time
 
 import proc
-from measure import load
+from measure import load, refill
 from mill import BIN, NOOP, Mill
 from rows_flow import WAITING, flow, run_json
-from rows_scale import SUBMIT, refill
+from rows_scale import SUBMIT
 
 MEMORY_COMMANDS = re.compile(r"^used_memory:(\d+)", re.M)
 

@@ -8,7 +8,7 @@ import time
 
 import proc
 import web
-from measure import Generator, load, quantile, ratio
+from measure import Generator, load, quantile, ratio, refill
 from mill import BIN, NOOP, Mill, wait_until
 
 WAITING = {"method": "POST", "path": "/v1/jobs?wait=30", "body": NOOP}
@@ -207,13 +207,13 @@ def job_times(job):
     return at("begun_at") - at("created_at")
 
 
-def urgent_times(mill, trials, backlog=0, **fields):
+def urgent_times(mill, trials, backlog=0, body=NOOP):
     """[(start, result)] in ms from the submit of urgent no-ops, each with that many others waiting."""
     times = []
     for _ in range(trials):
         waiting = mill.counts()["queued"]
         if waiting < backlog:
-            mill.fill(3 * backlog - waiting, **fields)
+            refill(mill, 3 * backlog - waiting, body)
         begin = time.perf_counter()
         job = mill.call("POST", "/v1/jobs?wait=30", {"task": "noop", "priority": 9})
         assert job["state"] == "succeeded", job
@@ -228,8 +228,8 @@ backlog, against an idle mill"""
     mill = Mill(2)
     sleeps, noops = row.size(5000), row.size(100000)
     found = {"idle": urgent_times(mill, trials),
-             f"behind jobs of 10 ms, {sleeps:,} and more": urgent_times(mill, trials, sleeps, task="sleep",
-                                                                        args={"ms": 10})}
+             f"behind jobs of 10 ms, {sleeps:,} and more": urgent_times(
+                 mill, trials, sleeps, '{"task":"sleep","args":{"ms":10}}')}
     mill.stop()
     mill = Mill(2)
     found[f"behind no-ops, {noops:,} and more"] = urgent_times(mill, trials, noops)

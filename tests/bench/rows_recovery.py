@@ -7,8 +7,8 @@ import time
 import urllib.request
 
 import proc
+from measure import refill
 from mill import BIN, Mill, wait_until
-from rows_scale import refill
 
 
 def is_ready(mill):

@@ -6,7 +6,7 @@ import time
 
 import history
 import proc
-from measure import Curves, Generator, load, quantile, ratio, server_cpu
+from measure import Curves, Generator, load, quantile, ratio, refill, server_cpu
 from mill import NOOP, Mill, wait_until, with_fields
 
 SUBMIT = {"method": "POST", "path": "/v1/jobs", "expect": 201}
@@ -16,14 +16,6 @@ END_TO_END = {"method": "POST", "path": "/v1/jobs?wait=30"}
 def few(row):
     """Rounds of what is many points of a curve."""
     return max(1, row.rounds // 3)
-
-
-def refill(mill, jobs, body=NOOP):
-    """Bulk submits, as fast as they go."""
-    for count, batch in ((jobs // 1000, 1000), (jobs % 1000, 1)):
-        if count:
-            load(mill, 120, method="POST", path="/v1/jobs/batch", body=body, batch=batch, connections=2,
-                 requests=count)
 
 
 def drain(mill, jobs, first, queue="default"):
