@@ -443,6 +443,7 @@ int dispatch_restore(struct dispatch *d, const struct job_view *view, struct spa
         return JM_ENOMEM;
     job->place = DISPATCH_OUT;
     job->pushed_ms = dispatch_now_ms(d);
+    job->is_restored = true;
     job->host = view->host;
     if (view->state == JOB_RUNNING)
         dispatch_note_begun(d, job);

@@ -63,6 +63,7 @@ struct dispatch_job {
     struct key *key;            /* of its limit_key */
     struct task_policy *policy; /* of its task, if something is set for it */
     uint64_t pushed_ms;         /* monotonic; when it went out, or was found at start */
+    bool is_restored;           /* found at start: it went out before */
 
     /* hosts.c's: the search for what is nowhere (see there) */
     uint64_t host;       /* that named it last, or announced it; 0 is nobody */

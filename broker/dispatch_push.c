@@ -178,6 +178,7 @@ static bool push_some(struct dispatch *d, struct queue *q, struct list *outbox)
 
         job->place = DISPATCH_PUSHING;
         job->pushed_ms = dispatch_now_ms(d);
+        job->is_restored = false;
         list_push_back(&p->jobs, &job->in_batch);
         p->values[p->req.value_count++] = span_of(job->frame, job->frame_len);
         bytes += job->frame_len;

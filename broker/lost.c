@@ -90,7 +90,7 @@ static bool is_unvouched(const struct hosts *hs, const struct dispatch_job *job,
 {
     return job->place == DISPATCH_OUT && !job->is_judged && job->named_poll != hs->poll &&
            hs->poll >= job->seen_poll + job->search_gap &&
-           now_ms - job->pushed_ms >= hs->core->conf.heartbeat_ms;
+           (job->is_restored || now_ms - job->pushed_ms >= hs->core->conf.heartbeat_ms);
 }
 
 /* ---- step 1: has it left its list? ---- */

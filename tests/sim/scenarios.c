@@ -119,6 +119,32 @@ static void a_job_that_may_have_killed_its_host_is_charged_also_behind_a_restart
     }
 }
 
+/* What is out when the broker starts went out before, so the first poll searches for it; two beats
+ * later it is lost. Redis is back after 0 to 3 s, so several starts are tried. */
+static void what_was_out_at_a_start_and_is_nowhere_is_lost_at_the_third_poll(void **state)
+{
+    struct sim *s = *state;
+
+    for (int start = 0; start < 8; start++) {
+        const struct hosts *hs;
+
+        story_beat_for(s, 5, "live", 0);
+        (void)story_submit_bytes(s, "live", 100);
+        sim_run_ms(s, 100);
+        assert_int_not_equal(story_claim(s, "live").id, 0);
+        sim_broker_crash(s);
+        sim_broker_start(s);
+        hs = &s->core->hosts;
+        for (int i = 0; i < 10 && hs->stats.lost_free == 0; i++)
+            story_beat_for(s, 1, "live", 0);
+        assert_int_equal(hs->stats.lost_free, 1);
+        assert_int_equal(hs->poll, 3);
+        assert_int_equal(story_length(s, story_queue_of(s, "live")->key), 1);
+        (void)story_end_all(s, "live");
+        sim_run_ms(s, 1000);
+    }
+}
+
 static void a_job_that_kills_its_host_before_any_beat_is_charged_in_the_end(void **state)
 {
     struct sim *s = *state;
@@ -192,6 +218,7 @@ int main(void)
         STORY(takes_under_way_count_as_taken_room),
         STORY(a_host_that_is_slow_to_come_back_to_an_emptied_redis_keeps_its_lease),
         STORY(a_job_that_may_have_killed_its_host_is_charged_also_behind_a_restart),
+        STORY(what_was_out_at_a_start_and_is_nowhere_is_lost_at_the_third_poll),
         STORY(a_job_that_kills_its_host_before_any_beat_is_charged_in_the_end),
         STORY(a_new_queue_learns_at_once_who_serves_it),
         STORY(a_cancel_that_a_restart_forgot_is_ordered_by_the_heartbeats),
