@@ -116,7 +116,9 @@ int body_read(enum body_form form, struct span body, struct buf *scratch, struct
                                         : json_check_msgpack(body, &limits, &e);
 
     if (problem == JSON_LIMIT)
-        return fault_set(ret_fault, JM_ELIMIT, no_field, 0, "no memory for the body");
+        return fault_set(ret_fault, JM_ELIMIT, no_field, 0, "the body is too large");
+    if (problem == JSON_MEMORY)
+        return fault_set(ret_fault, JM_ENOMEM, no_field, 0, "no memory for the body");
     if (problem != JSON_OK)
         return fault_set(ret_fault, is_json ? JM_EJSON : JM_EMSGPACK, no_field, limit_of(problem),
                          "%s at byte %zu", json_problem_words(problem), e.offset);
@@ -132,6 +134,8 @@ int body_write(enum body_form form, struct span msgpack, struct buf *out, struct
         problem = json_from_msgpack(msgpack, out, NULL);
     else
         buf_put_span(out, msgpack);
+    if (buf_is_starved(out))
+        return fault_set(ret_fault, JM_ENOMEM, span_of(NULL, 0), 0, "no memory for the answer");
     if (problem == JSON_LIMIT || buf_has_failed(out))
         return fault_set(ret_fault, JM_ELIMIT, span_of(NULL, 0), out->max,
                          "the answer is larger than %zu bytes", out->max);

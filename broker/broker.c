@@ -40,18 +40,27 @@ static void on_damage(const char *sentence)
     _exit(1);
 }
 
+/* To go on would forget jobs; the next start finds them in the database. */
+static void give_up_for_memory(void)
+{
+    log_error("there is no memory for what waits in the database, and the broker ends");
+    _exit(1);
+}
+
 static void on_counts(void *owner, struct span queue, const struct store_counts *counts)
 {
     struct broker *b = owner;
 
-    core_on_counts(&b->core, queue, counts);
+    if (core_on_counts(&b->core, queue, counts) != 0)
+        give_up_for_memory();
 }
 
 static void on_lane(void *owner, const struct store_lane_view *lane)
 {
     struct broker *b = owner;
 
-    core_on_lane(&b->core, lane);
+    if (core_on_lane(&b->core, lane) != 0)
+        give_up_for_memory();
 }
 
 static void on_writer_closed(void *owner);

@@ -196,6 +196,8 @@ int call_transcode(struct call *call)
     struct buf *out = &call->x->body_out;
 
     buf_clear(out);
+    if (buf_is_starved(&call->value))
+        return fault_set(&call->fault, JM_ENOMEM, span_of(NULL, 0), 0, "no memory for the answer");
     if (buf_has_failed(&call->value))
         return fault_set(&call->fault, JM_ELIMIT, span_of(NULL, 0), call->value.max,
                          "the answer is larger than %zu bytes", call->value.max);

@@ -87,7 +87,8 @@ static void on_restored_lane(void *owner, const struct store_lane_view *lane)
 {
     struct restore *r = owner;
 
-    core_on_lane(r->core, lane);
+    if (r->status == 0)
+        r->status = core_on_lane(r->core, lane);
 }
 
 static void on_restored_conf(void *owner, bool is_task, struct span name, struct span record)
@@ -111,7 +112,8 @@ static void on_restored_counts(void *owner, struct span queue, const struct stor
 {
     struct restore *r = owner;
 
-    core_on_counts(r->core, queue, counts);
+    if (r->status == 0)
+        r->status = core_on_counts(r->core, queue, counts);
 }
 
 int core_start(struct core *c, struct reader *reader)
@@ -151,26 +153,25 @@ void core_turn(struct core *c)
     waiters_turn(&c->waiters);
 }
 
-void core_on_counts(void *core, struct span queue, const struct store_counts *counts)
+int core_on_counts(struct core *c, struct span queue, const struct store_counts *counts)
 {
-    struct core *c = core;
     struct queue *q = core_need_queue(c, queue);
 
     if (q == NULL)
-        return;
+        return JM_ENOMEM;
     q->counts = *counts;
     dispatch_mark(&c->dispatch, q);
+    return 0;
 }
 
-void core_on_lane(void *core, const struct store_lane_view *lane)
+int core_on_lane(struct core *c, const struct store_lane_view *lane)
 {
-    struct core *c = core;
     struct queue *q = core_need_queue(c, lane->queue);
+    int status = q != NULL ? dispatch_note_lane(&c->dispatch, q, lane) : JM_ENOMEM;
 
-    if (q == NULL)
-        return;
-    dispatch_note_lane(&c->dispatch, q, lane);
-    dispatch_mark(&c->dispatch, q);
+    if (status == 0)
+        dispatch_mark(&c->dispatch, q);
+    return status;
 }
 
 /* ---- submit ---- */

@@ -41,6 +41,7 @@
 #include "broker/timer.h"
 #include "broker/waiters.h"
 #include "broker/wall_watch.h"
+#include "lib/attr.h"
 #include "lib/clock.h"
 
 struct core_conf {
@@ -103,10 +104,12 @@ void core_turn(struct core *c);
 /* The next number of the core's own generator: for words that only have to differ. */
 uint64_t core_random(struct core *c);
 
-/* The runner's word about a queue's counts, before the on_done of the operations that changed them.
- */
-void core_on_counts(void *core, struct span queue, const struct store_counts *counts);
-void core_on_lane(void *core, const struct store_lane_view *lane);
+/* The runner's word about a queue's counts and about a lane, before the on_done of the operations
+ * that changed them. JM_ENOMEM: jobs would be forgotten, so that the broker has to end; the next
+ * start reads it all. */
+int core_on_counts(struct core *c, struct span queue,
+                   const struct store_counts *counts) JM_MUST_CHECK;
+int core_on_lane(struct core *c, const struct store_lane_view *lane) JM_MUST_CHECK;
 
 /* The queue of that name, made if there is none; NULL above JM_QUEUES or without memory. One that
  * is new learns at once who serves it. */

@@ -195,6 +195,11 @@ void dispatch_pause_until(struct dispatch *d, uint64_t *until_ms)
     timers_arm(d->core->seams.timers, &d->retry, *until_ms);
 }
 
+void dispatch_try_later(struct dispatch *d)
+{
+    timers_arm(d->core->seams.timers, &d->retry, dispatch_now_ms(d) + REFUSED_PAUSE_MS);
+}
+
 static void on_retry(struct timer *t)
 {
     mark_all(JM_CONTAINER_OF(t, struct dispatch, retry));
@@ -346,9 +351,9 @@ void dispatch_note_begun(struct dispatch *d, struct dispatch_job *job)
     dispatch_mark(d, job->queue); /* something urgent may go now */
 }
 
-void dispatch_note_lane(struct dispatch *d, struct queue *q, const struct store_lane_view *lane)
+int dispatch_note_lane(struct dispatch *d, struct queue *q, const struct store_lane_view *lane)
 {
-    lanes_note(&d->lanes, q, lane);
+    return lanes_note(&d->lanes, q, lane);
 }
 
 /* The key of jobs without a limit_key is looked up once. */

@@ -30,6 +30,7 @@
 #include "broker/reader.h"
 #include "broker/runner.h"
 #include "broker/timer.h"
+#include "lib/attr.h"
 #include "lib/buf.h"
 #include "lib/hash.h"
 #include "lib/list.h"
@@ -135,8 +136,9 @@ struct progress dispatch_progress(const struct dispatch *d, uint64_t id);
 /* It is known to have begun. */
 void dispatch_note_begun(struct dispatch *d, struct dispatch_job *job);
 
-/* What the store says of a lane's backlog. */
-void dispatch_note_lane(struct dispatch *d, struct queue *q, const struct store_lane_view *lane);
+/* What the store says of a lane's backlog; as lanes_note. */
+int dispatch_note_lane(struct dispatch *d, struct queue *q,
+                       const struct store_lane_view *lane) JM_MUST_CHECK;
 
 /* At start: how far a bucket is spent. */
 void dispatch_note_rate(struct dispatch *d, struct queue *q, const struct store_rate *rate);

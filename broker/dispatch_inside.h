@@ -43,6 +43,9 @@ uint64_t dispatch_now_ms(const struct dispatch *d);
 /* Sets one of the "not before" times; the timer makes every queue be looked at again then. */
 void dispatch_pause_until(struct dispatch *d, uint64_t *until_ms);
 
+/* There was no memory for what a queue needs: all of them are looked at again soon. */
+void dispatch_try_later(struct dispatch *d);
+
 bool dispatch_has_backlog(const struct queue *q);
 
 /* Free places of the queue's window and of all together; bytes of all together. */
@@ -95,6 +98,9 @@ void dispatch_plan_done(struct plan *p);
  * set, only of keys that have credit, and by the queue's favours. */
 void dispatch_plan_make(struct dispatch *d, struct queue *q, size_t max_jobs, uint32_t above,
                         struct plan *p);
+
+/* Whether it chose less for want of memory. */
+bool dispatch_plan_is_starved(const struct plan *p);
 
 /* Gives back what is held; `brought` (one for each turn; NULL: none) jobs have come of it and keep
  * their tokens. */

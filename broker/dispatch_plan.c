@@ -318,6 +318,12 @@ void dispatch_plan_make(struct dispatch *d, struct queue *q, size_t max_jobs, ui
         bucket_spend(&q->bucket, &p->rate, d->lanes.now_us, p->jobs);
 }
 
+bool dispatch_plan_is_starved(const struct plan *p)
+{
+    return buf_is_starved(&p->turns) || buf_is_starved(&p->held_turns) ||
+           buf_is_starved(&p->lanes) || buf_is_starved(&p->held_lanes);
+}
+
 /* ---- afterwards ---- */
 
 static void settle_tasks(struct dispatch *d, const struct plan *p)

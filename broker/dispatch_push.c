@@ -64,8 +64,10 @@ static bool put_back_some(struct dispatch *d, struct list *jobs)
 {
     struct back *b = calloc(1, sizeof(*b) + BATCH_JOBS * sizeof(struct store_ref));
 
-    if (b == NULL)
+    if (b == NULL) {
+        dispatch_try_later(d);
         return false;
+    }
     list_init(&b->jobs);
     while (!list_is_empty(jobs) && b->op.count < BATCH_JOBS) {
         struct dispatch_job *job = LIST_ENTRY(list_pop_front(jobs), struct dispatch_job, in_batch);
@@ -169,8 +171,10 @@ static bool push_some(struct dispatch *d, struct queue *q, struct list *outbox)
     struct push *p = calloc(1, sizeof(*p) + BATCH_JOBS * sizeof(struct span));
     size_t bytes = 0;
 
-    if (p == NULL)
+    if (p == NULL) {
+        dispatch_try_later(d);
         return false;
+    }
     list_init(&p->jobs);
     while (!list_is_empty(outbox) && p->req.value_count < BATCH_JOBS && bytes < BATCH_BYTES) {
         struct dispatch_job *job =

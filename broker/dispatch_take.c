@@ -276,8 +276,10 @@ static void take_some(struct dispatch *d, struct queue *q, size_t jobs, size_t b
     struct take *t = take_new(d, q);
     uint32_t above = 0;
 
-    if (t == NULL)
+    if (t == NULL) {
+        dispatch_try_later(d);
         return;
+    }
     t->above = dispatch_highest_unbegun(q);
     if (what != TAKE_ANY && t->above > 0)
         above = what == TAKE_URGENT ? t->above : t->above - 1;
@@ -289,6 +291,8 @@ static void take_some(struct dispatch *d, struct queue *q, size_t jobs, size_t b
         submit(t, bytes < BATCH_BYTES ? bytes : BATCH_BYTES);
         return;
     }
+    if (t->plan.jobs > 0 || dispatch_plan_is_starved(&t->plan))
+        dispatch_try_later(d);
     dispatch_plan_settle(d, q, &t->plan, NULL);
     take_free(t);
 }

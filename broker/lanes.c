@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/queues.h"
+#include "schema/errors.h"
 #include "schema/limits.h"
 
 enum { IDLE_LOOKS = 8 }; /* idle keys that are looked at when one more is made */
@@ -307,7 +308,7 @@ static struct lane *add_lane(struct lanes *ls, struct queue *q, const struct sto
     return lane;
 }
 
-void lanes_note(struct lanes *ls, struct queue *q, const struct store_lane_view *view)
+int lanes_note(struct lanes *ls, struct queue *q, const struct store_lane_view *view)
 {
     struct lane *lane = find_lane(ls, view->number);
     bool is_new = lane == NULL;
@@ -315,16 +316,17 @@ void lanes_note(struct lanes *ls, struct queue *q, const struct store_lane_view 
     if (view->queued == 0) {
         if (lane != NULL)
             drop_lane(ls, lane);
-        return;
+        return 0;
     }
     if (lane == NULL)
         lane = add_lane(ls, q, view);
     if (lane == NULL)
-        return;
+        return JM_ENOMEM;
     lane->queued = view->queued;
     /* A lane that is new to its turn may be of a task that has room. */
     if (lane->turn->place == TURN_NOWHERE || (is_new && lane->turn->place == TURN_AT_TASK))
         lanes_enter(lane->turn, TURN_READY, 0);
+    return 0;
 }
 
 /* ---- all ---- */

@@ -32,6 +32,7 @@
 #include "broker/bucket.h"
 #include "broker/conf.h"
 #include "broker/store.h"
+#include "lib/attr.h"
 #include "lib/hash.h"
 #include "lib/heap.h"
 #include "lib/list.h"
@@ -126,9 +127,9 @@ struct lanes {
 void lanes_init(struct lanes *ls);
 void lanes_done(struct lanes *ls);
 
-/* What the store says of a lane. Without memory it is as if the jobs were not there, until the
- * store speaks of the lane again. */
-void lanes_note(struct lanes *ls, struct queue *q, const struct store_lane_view *view);
+/* What the store says of a lane. JM_ENOMEM: its jobs would not be found, so that the caller has to
+ * give up. */
+int lanes_note(struct lanes *ls, struct queue *q, const struct store_lane_view *view) JM_MUST_CHECK;
 
 /* The key of that name in the queue, made if there is none; NULL without memory. */
 struct key *lanes_key(struct lanes *ls, struct queue *q, struct span name);

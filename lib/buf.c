@@ -22,6 +22,7 @@ void buf_clear(struct buf *b)
 {
     b->len = 0;
     b->failed = false;
+    b->is_starved = false;
 }
 
 void buf_shrink(struct buf *b, size_t keep_bytes)
@@ -55,8 +56,13 @@ uint8_t *buf_make_room(struct buf *b, size_t n)
 {
     if (b->failed)
         return NULL;
-    if (n > b->max - b->len || (n > b->cap - b->len && !buf_grow(b, b->len + n))) {
+    if (n > b->max - b->len) {
         b->failed = true;
+        return NULL;
+    }
+    if (n > b->cap - b->len && !buf_grow(b, b->len + n)) {
+        b->failed = true;
+        b->is_starved = true;
         return NULL;
     }
     return b->data + b->len;
@@ -104,6 +110,11 @@ void buf_truncate(struct buf *b, size_t len)
 bool buf_has_failed(const struct buf *b)
 {
     return b->failed;
+}
+
+bool buf_is_starved(const struct buf *b)
+{
+    return b->is_starved;
 }
 
 struct span buf_span(const struct buf *b)

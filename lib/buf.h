@@ -23,6 +23,7 @@ struct buf {
     size_t cap;    /* bytes allocated */
     size_t max;    /* len never exceeds it */
     bool failed;
+    bool is_starved; /* failed for want of memory, not of room below the maximum */
 };
 
 /* Makes an empty buffer that will hold at most `max_bytes`. Allocates nothing. */
@@ -85,6 +86,9 @@ void buf_consume(struct buf *b, size_t n);
 void buf_truncate(struct buf *b, size_t len);
 
 bool buf_has_failed(const struct buf *b);
+
+/* True if it has failed because there was no memory: what was to be written is not too large. */
+bool buf_is_starved(const struct buf *b);
 struct span buf_span(const struct buf *b);
 
 /* A msgpack_packer_write for msgpack_packer_init(&pk, buf, buf_write_msgpack). Returns 0, or -1

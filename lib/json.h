@@ -38,7 +38,8 @@
     X(JSON_EXT, "msgpack ext values are not supported")   \
     X(JSON_NAN, "NaN and infinity have no JSON form")     \
     X(JSON_MSGPACK, "not valid msgpack")                  \
-    X(JSON_LIMIT, "result too large")
+    X(JSON_LIMIT, "result too large")                     \
+    X(JSON_MEMORY, "out of memory")
 
 enum json_problem {
 #define X(name, words) name,
@@ -65,9 +66,9 @@ struct json_error {
 const char *json_problem_words(enum json_problem problem);
 
 /* Appends the msgpack form of the one JSON value in `text` to `ret_msgpack`. On a problem the
- * buffer is cut back to what it held (JSON_LIMIT leaves it failed as well: it was full, or there
- * was no memory). Returns JSON_OK or the problem, told in full in `ret_error` (may be NULL). Of two
- * members with the same name, it is the second that is told. Text beyond 1 GiB is JSON_LIMIT. */
+ * buffer is cut back to what it held (JSON_LIMIT leaves it failed as well: it was full). Returns
+ * JSON_OK or the problem, told in full in `ret_error` (may be NULL). Of two members with the same
+ * name, it is the second that is told. Text beyond 1 GiB is JSON_LIMIT. */
 enum json_problem json_to_msgpack(struct span text, const struct json_limits *limits,
                                   struct buf *ret_msgpack,
                                   struct json_error *ret_error) JM_MUST_CHECK;

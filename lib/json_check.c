@@ -66,7 +66,7 @@ static enum json_problem check_key(struct checker *c, const struct mp_token *t)
         return JSON_UTF8;
     if (!json_keys_add(&c->keys, t->bytes, (size_t)(t->bytes.data - c->start),
                        (size_t)(c->token - c->start)))
-        return JSON_LIMIT;
+        return JSON_MEMORY;
     return JSON_OK;
 }
 

@@ -121,7 +121,7 @@ static enum json_problem read_name(struct reader *r)
         return problem;
     if (!json_keys_add(&r->keys, name, (size_t)(name.data - r->out->data),
                        (size_t)(quote - r->start)))
-        return JSON_LIMIT;
+        return JSON_MEMORY;
     skip_space(r);
     if (r->at == r->end || *r->at != ':')
         return unexpected(r);
@@ -292,6 +292,8 @@ enum json_problem json_to_msgpack(struct span text, const struct json_limits *li
     if (text.len <= TEXT_BYTES_MAX && !buf_has_failed(ret_msgpack))
         problem = read_text(&r);
     json_keys_done(&r.keys);
+    if (problem == JSON_LIMIT && buf_is_starved(ret_msgpack))
+        problem = JSON_MEMORY;
     if (problem != JSON_OK)
         buf_truncate(ret_msgpack, before);
     if (ret_error != NULL)

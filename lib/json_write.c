@@ -230,6 +230,8 @@ enum json_problem json_from_msgpack(struct span msgpack, struct buf *ret_text,
     problem = write_text(&w);
     if (problem != JSON_OK)
         buf_truncate(ret_text, before);
+    if (problem == JSON_LIMIT && buf_is_starved(ret_text))
+        problem = JSON_MEMORY;
     if (ret_error != NULL)
         *ret_error = (struct json_error){problem, (size_t)(w.in.at - msgpack.data)};
     return problem;

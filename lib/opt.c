@@ -409,10 +409,14 @@ int opt_start(const struct opt_program *program, int argc, char **argv, void *co
 
     buf_init(&text, OPT_TEXT_BYTES);
     outcome = opt_parse(program, argc, argv, conf, ret_rest, &text);
-    if (outcome == OPT_SHOWN)
+    if (outcome != OPT_GO_ON && buf_has_failed(&text)) {
+        fprintf(stderr, "%s: out of memory\n", program->name);
+        outcome = OPT_REFUSED;
+    } else if (outcome == OPT_SHOWN) {
         fwrite(text.data, 1, text.len, stdout);
-    else if (outcome == OPT_REFUSED)
+    } else if (outcome == OPT_REFUSED) {
         fprintf(stderr, "%s: %.*s\n", program->name, (int)text.len, (const char *)text.data);
+    }
     buf_done(&text);
     if (outcome == OPT_GO_ON)
         return -1;

@@ -413,8 +413,10 @@ int host_open(struct host *host, const struct host_conf *conf)
     *host = (struct host){.conf = conf, .wake_fds = {-1, -1}};
     (void)signal(SIGPIPE, SIG_IGN);
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-    if (uv_loop_init(&host->loop) != 0)
+    if (uv_loop_init(&host->loop) != 0) {
+        log_error("cannot start: there is no memory or descriptor for the event loop");
         return JM_EIO;
+    }
     host->env.loop = &host->loop;
     host->env.outbox = &host->outbox;
     host->env.nice = (int)conf->nice;
@@ -450,6 +452,8 @@ static void close_any(uv_handle_t *handle, void *data)
 
 void host_close(struct host *host)
 {
+    if (host->env.loop == NULL)
+        return; /* not even that was there */
     for (uint32_t i = 0; i < host->slot_count; i++)
         slot_close(&host->slots[i]);
     if (host->orders.link != NULL)

@@ -53,13 +53,15 @@ static void listen_for(struct orders *orders)
     struct span words[] = {span_of_str("BLMPOP"), span_of_str("30"),    span_of_str("1"),
                            span_of_str(""),       span_of_str("RIGHT"), span_of_str("COUNT"),
                            span_of_str("100")};
+    bool is_sent;
 
     if (orders->command.is_in_flight)
         return;
     keys_control(key, orders->host);
     words[3] = span_of_str(key);
-    if (redis_line_send(orders->link, &orders->command, words, JM_COUNT_OF(words)) == 0)
-        (void)uv_timer_start(&orders->timer, on_silent, ORDERS_SILENT_MS, 0);
+    is_sent = redis_line_send(orders->link, &orders->command, words, JM_COUNT_OF(words)) == 0;
+    (void)uv_timer_start(&orders->timer, on_silent, is_sent ? ORDERS_SILENT_MS : ORDERS_RETRY_MS,
+                         0);
 }
 
 static void on_state(void *data, bool is_up, const char *words)

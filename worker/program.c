@@ -285,7 +285,9 @@ static void judge_output(struct program *p)
         return;
     problem = json_to_msgpack(text, &JSON_DEFAULT_LIMITS, &p->call->result, &error);
     if (problem == JSON_LIMIT)
-        p->call->result.failed = true;
+        return; /* run_check_result says it */
+    if (problem == JSON_MEMORY)
+        (void)task_fail(p->call, errors_code(JM_ENOMEM), "no memory for the result");
     else if (problem != JSON_OK)
         (void)task_fail(p->call, errors_code(JM_ETASKRESULT),
                         "the program's output is not usable: %s at byte %zu",
@@ -298,7 +300,9 @@ static void judge(struct program *p)
     struct span line = last_line(p);
 
     put_tail(p);
-    if (buf_has_failed(&p->output)) {
+    if (buf_is_starved(&p->output)) {
+        (void)task_fail(call, errors_code(JM_ENOMEM), "no memory for the program's output");
+    } else if (buf_has_failed(&p->output)) {
         (void)task_fail(call, errors_code(JM_ERESULTSIZE),
                         "the program wrote more than %d bytes of output", JM_RESULT_BYTES);
     } else if (WIFSIGNALED(p->status)) {
@@ -354,15 +358,17 @@ void program_run(struct task_call *call, const char *dir, const char *file)
 {
     struct program p = {
         .call = call, .dir = dir, .file = file, .pidfd = -1, .fds = {-1, -1, -1, -1}};
-    struct json_error error;
+    enum json_problem problem;
 
     buf_init(&p.input, PROGRAM_INPUT_BYTES);
     buf_init(&p.output, JM_RESULT_BYTES);
     buf_init(&p.errors, PROGRAM_STDERR_KEPT);
     control_init(&p.control, call);
-    if (json_from_msgpack(task_args(call), &p.input, &error) != JSON_OK)
-        (void)task_refuse(call, "the arguments have no JSON form: %s",
-                          json_problem_words(error.problem));
+    problem = json_from_msgpack(task_args(call), &p.input, NULL);
+    if (problem == JSON_MEMORY)
+        (void)task_fail(call, errors_code(JM_ENOMEM), "no memory for the arguments");
+    else if (problem != JSON_OK)
+        (void)task_refuse(call, "the arguments have no JSON form: %s", json_problem_words(problem));
     else
         run_to_end(&p);
     close_all(&p);

@@ -292,13 +292,17 @@ void run_check_result(struct task_call *call)
 
     if (call->outcome != RUN_SUCCEEDED)
         return;
+    if (call->result.len == 0)
+        buf_put(&call->result, nil, sizeof(nil));
+    if (buf_is_starved(&call->result)) {
+        (void)task_fail(call, errors_code(JM_ENOMEM), "no memory for the result");
+        return;
+    }
     if (buf_has_failed(&call->result)) {
         (void)task_fail(call, errors_code(JM_ERESULTSIZE),
                         "the result is larger than the limit of %d bytes", JM_RESULT_BYTES);
         return;
     }
-    if (call->result.len == 0)
-        buf_put(&call->result, nil, sizeof(nil));
     mp_open(&c, buf_span(&call->result));
     if (!mp_skip(&c, JM_JSON_DEPTH, &value) || !mp_is_at_end(&c))
         (void)task_fail(call, errors_code(JM_ETASKRESULT),

@@ -106,7 +106,10 @@ int tool_say(int exit, const char *fmt, ...)
     buf_init(&line, SIZE_MAX);
     buf_put_str(&line, "jobmill: ");
     table_put_clean(&line, span_of_str(text != NULL ? text : "out of memory"));
-    fprintf(stderr, "%.*s\n", (int)line.len, (const char *)line.data);
+    if (buf_has_failed(&line))
+        fputs("jobmill: out of memory\n", stderr);
+    else
+        fprintf(stderr, "%.*s\n", (int)line.len, (const char *)line.data);
     buf_done(&line);
     free(text);
     return exit;

@@ -33,14 +33,16 @@ static void on_counts(void *owner, struct span queue, const struct store_counts 
 {
     struct sim *s = owner;
 
-    core_on_counts(s->core, queue, counts);
+    if (core_on_counts(s->core, queue, counts) != 0)
+        sim_fail(s, "there is no memory");
 }
 
 static void on_lane(void *owner, const struct store_lane_view *lane)
 {
     struct sim *s = owner;
 
-    core_on_lane(s->core, lane);
+    if (core_on_lane(s->core, lane) != 0)
+        sim_fail(s, "there is no memory");
 }
 
 static void give_back(struct list *ops)

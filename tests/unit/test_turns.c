@@ -77,7 +77,7 @@ static void tell(struct world *w, const struct stored *lane)
                                    .priority = lane->priority,
                                    .queued = lane->queued};
 
-    dispatch_note_lane(dispatch_of(w), queue_of(w, lane->queue), &view);
+    assert_int_equal(dispatch_note_lane(dispatch_of(w), queue_of(w, lane->queue), &view), 0);
 }
 
 static struct stored *add_lane(struct world *w, const char *queue, const char *task,
