@@ -5,8 +5,10 @@
  *
  * A request is embedded in the struct that needs it and belongs to the carrier until on_done, which
  * is called exactly once, never from inside carrier_send. Values and keys must stay until then.
- * Requests of one carrier are carried out, and answered, in the order they were sent. Loop thread
- * only.
+ * Requests of one carrier are carried out, and answered, in the order they were sent; but for
+ * CARRIER_AWAIT, of which one may be under way, beside the others. What a link that broke might
+ * still do of it is done before the first request of the next link, and before its own answer.
+ * Loop thread only.
  */
 #ifndef BROKER_CARRIER_H
 #define BROKER_CARRIER_H
@@ -25,6 +27,9 @@ enum carrier_verb {
     CARRIER_DRAW,      /* LPOP key first           → items: up to `first` of the youngest */
     CARRIER_RECALL,    /* LREM key 1 values[0]         → number: how many were removed, 0 or 1 */
     CARRIER_TAKE, /* RENAMENX key other           → number: 1 taken, 0 `other` exists, -1 no key */
+    CARRIER_AWAIT,  /* waits until `key` has something, then CARRIER_TAKE and, of `other`,
+                       CARRIER_READ: number and items. At the latest after some seconds, or when
+                       carrier_hurry wants it, without waiting any longer */
     CARRIER_READ,   /* LRANGE key first last        → items */
     CARRIER_REMOVE, /* UNLINK key                   → number */
     CARRIER_HOSTS,  /* HGETALL KEYS_HOSTS           → items: field, value, field, value … */
@@ -58,14 +63,12 @@ struct carrier_req {
 
 struct carrier {
     void (*send)(struct carrier *c, struct carrier_req *req);
-    /* Asks for one call of on_wake when the list `key` has something in it, or might have. */
-    void (*watch)(struct carrier *c, const char *key);
+    void (*hurry)(struct carrier *c);
 
     /* Set by the core, called by the carrier on the loop thread. */
     void *owner;
     void (*on_link)(void *owner,
                     bool is_up); /* on a change; down: after all open requests failed */
-    void (*on_wake)(void *owner);
 };
 
 static inline void carrier_send(struct carrier *c, struct carrier_req *req)
@@ -73,9 +76,10 @@ static inline void carrier_send(struct carrier *c, struct carrier_req *req)
     c->send(c, req);
 }
 
-static inline void carrier_watch(struct carrier *c, const char *key)
+/* The CARRIER_AWAIT under way waits no longer; nothing if there is none. */
+static inline void carrier_hurry(struct carrier *c)
 {
-    c->watch(c, key);
+    c->hurry(c);
 }
 
 #endif

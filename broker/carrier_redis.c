@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/redis_await.h"
 #include "broker/redis_command.h"
 #include "broker/redis_link.h"
 #include "broker/redis_reply.h"
@@ -23,30 +24,21 @@
 
 enum {
     TICK_MS = 1000,
-    RING_AGAIN_MS = 100, /* instead of a wake-up that the watching link cannot give */
 };
-
-#define WATCH_SECONDS "5" /* one blocking move */
-enum { WATCH_STALL_MS = 5000 + CARRIER_STALL_MS };
 
 struct carrier_redis {
     struct carrier carrier;
     uv_loop_t *loop;
     struct redis_address address;
     struct redis_link commands;
-    struct redis_link watch;
-    uv_timer_t tick; /* looks for a stall */
-    uv_timer_t ring; /* stands in for the watching link */
-    uv_async_t fail; /* answers `failed` */
+    struct redis_await await; /* with the other */
+    uv_timer_t tick;          /* looks for a stall */
+    uv_async_t fail;          /* answers `failed` */
     struct list sent;
     struct list failed;
     struct carrier_req *half; /* the first of its two commands is answered */
     char epoch[64];           /* that answer, for CARRIER_EPOCH */
     int half_status;
-    char watched_key[KEYS_BYTES];
-    bool is_watching; /* the core waits for on_wake */
-    bool is_blocked;  /* a blocking move is out */
-    uint64_t blocked_ns;
     struct redis_items items;
     struct redis_command command;
     struct carrier_stats stats;
@@ -151,6 +143,19 @@ static void on_second_reply(redisAsyncContext *ac, void *reply, void *data)
 static const struct redis_callbacks callbacks = {
     .on_reply = on_reply, .on_first = on_first_reply, .on_second = on_second_reply};
 
+static int send_it(struct carrier_redis *r, struct carrier_req *req)
+{
+    int status;
+
+    if (req->verb == CARRIER_AWAIT)
+        return redis_await_send(&r->await, req);
+    list_push_back(&r->sent, &req->link);
+    status = redis_command_send(&r->command, &r->commands, req, &callbacks);
+    if (status != 0)
+        list_remove(&req->link);
+    return status;
+}
+
 static void redis_send(struct carrier *carrier, struct carrier_req *req)
 {
     struct carrier_redis *r = JM_CONTAINER_OF(carrier, struct carrier_redis, carrier);
@@ -160,11 +165,9 @@ static void redis_send(struct carrier *carrier, struct carrier_req *req)
     req->items = NULL;
     req->item_count = 0;
     req->sent_ns = clock_mono_ns(clock_real());
-    list_push_back(&r->sent, &req->link);
-    if (redis_command_send(&r->command, &r->commands, req, &callbacks) == 0)
+    if (send_it(r, req) == 0)
         return;
     req->status = JM_ECARRIER;
-    list_remove(&req->link);
     list_push_back(&r->failed, &req->link);
     uv_async_send(&r->fail); /* fails only on a closing handle, and close answers them itself */
 }
@@ -185,101 +188,30 @@ static void on_fail(uv_async_t *async)
     answer_failed(async->data);
 }
 
-/* ---- watching ---- */
-
-static void wake(struct carrier_redis *r)
+static void redis_hurry(struct carrier *carrier)
 {
-    if (!r->is_watching)
-        return;
-    r->is_watching = false;
-    r->carrier.on_wake(r->carrier.owner);
-}
-
-static void on_ring(uv_timer_t *timer)
-{
-    wake(timer->data);
-}
-
-static void ring_later(struct carrier_redis *r)
-{
-    int error = uv_timer_start(&r->ring, on_ring, RING_AGAIN_MS, 0);
-
-    assert(error == 0);
-    (void)error;
-}
-
-static void block(struct carrier_redis *r);
-
-static void on_moved(redisAsyncContext *ac, void *reply, void *data)
-{
-    struct carrier_redis *r = data;
-    const redisReply *answer = reply;
-
-    (void)ac;
-    r->is_blocked = false;
-    if (answer == NULL)
-        r->watch.is_up = false;
-    if (answer == NULL || answer->type == REDIS_REPLY_ERROR)
-        ring_later(r);
-    else if (answer->type == REDIS_REPLY_STRING)
-        wake(r);
-    else if (r->is_watching)
-        block(r); /* its time was over */
-}
-
-/* Moves the oldest entry to where it is: nothing changes, and it blocks while there is none. */
-static void block(struct carrier_redis *r)
-{
-    if (r->is_blocked)
-        return;
-    if (redis_command_send_words(&r->command, &r->watch, on_moved, r,
-                                 REDIS_WORDS("BLMOVE", r->watched_key, r->watched_key, "RIGHT",
-                                             "RIGHT", WATCH_SECONDS)) == 0) {
-        r->is_blocked = true;
-        r->blocked_ns = clock_mono_ns(clock_real());
-    } else
-        ring_later(r);
-}
-
-static void redis_watch(struct carrier *carrier, const char *key)
-{
-    struct carrier_redis *r = JM_CONTAINER_OF(carrier, struct carrier_redis, carrier);
-
-    snprintf(r->watched_key, sizeof(r->watched_key), "%s", key);
-    r->is_watching = true;
-    block(r);
-}
-
-static void on_watch_up(struct redis_link *l)
-{
-    struct carrier_redis *r = l->owner;
-
-    if (r->is_watching)
-        block(r);
-}
-
-static void on_watch_down(struct redis_link *l)
-{
-    (void)l; /* the answer NULL has set the timer that stands in */
+    redis_await_hurry(&JM_CONTAINER_OF(carrier, struct carrier_redis, carrier)->await);
 }
 
 /* ---- links ---- */
 
 /* A stall is a link that is up and does not answer: a stopped Redis, a network that swallows. */
-static bool is_stalled(uint64_t since_ns, uint64_t limit_ms)
+static bool is_stalled(const struct carrier_redis *r)
 {
-    return clock_mono_ns(clock_real()) - since_ns >= limit_ms * 1000000;
+    uint64_t now_ns = clock_mono_ns(clock_real());
+
+    return !list_is_empty(&r->sent) &&
+           now_ns - LIST_ENTRY(r->sent.next, struct carrier_req, link)->sent_ns >=
+               CARRIER_STALL_MS * UINT64_C(1000000);
 }
 
 static void on_tick(uv_timer_t *timer)
 {
     struct carrier_redis *r = timer->data;
 
-    if (r->is_blocked && is_stalled(r->blocked_ns, WATCH_STALL_MS))
-        redis_link_break(&r->watch, "it does not answer");
-    if (list_is_empty(&r->sent))
-        return;
-    if (is_stalled(LIST_ENTRY(r->sent.next, struct carrier_req, link)->sent_ns, CARRIER_STALL_MS))
+    if (redis_await_is_stalled(&r->await))
+        redis_link_break(&r->await.link, "it does not answer");
+    if (is_stalled(r))
         redis_link_break(&r->commands, "it does not answer");
 }
 
@@ -303,6 +235,7 @@ static void on_commands_up(struct redis_link *l)
     struct carrier_redis *r = l->owner;
 
     r->stats.links++;
+    redis_await_on_commands_up(&r->await);
     if (redis_command_send_words(&r->command, l, on_policy, NULL,
                                  REDIS_WORDS("CONFIG", "GET", "maxmemory-policy")) == 0)
         r->carrier.on_link(r->carrier.owner, true);
@@ -312,13 +245,26 @@ static void on_commands_down(struct redis_link *l)
 {
     struct carrier_redis *r = l->owner;
 
+    /* What waits there would be answered late, and the next link begins with what it left. */
+    redis_link_break(&r->await.link, NULL);
     answer_failed(r);
     r->carrier.on_link(r->carrier.owner, false);
+}
+
+static void on_await_up(struct redis_link *l)
+{
+    redis_await_on_up(&((struct carrier_redis *)l->owner)->await);
+}
+
+static void on_await_down(struct redis_link *l)
+{
+    (void)l; /* what was under way is answered */
 }
 
 static void free_carrier(struct carrier_redis *r)
 {
     redis_items_done(&r->items);
+    redis_await_done(&r->await);
     redis_command_done(&r->command);
     free(r);
 }
@@ -364,10 +310,10 @@ static int init_handles(struct carrier_redis *r)
 {
     if (uv_async_init(r->loop, &r->fail, on_fail) != 0)
         return JM_ENOMEM;
-    if (uv_timer_init(r->loop, &r->tick) != 0 || uv_timer_init(r->loop, &r->ring) != 0)
+    if (uv_timer_init(r->loop, &r->tick) != 0)
         return JM_ENOMEM;
-    r->fail.data = r->tick.data = r->ring.data = r;
-    r->open_handles += 3;
+    r->fail.data = r->tick.data = r;
+    r->open_handles += 2;
     return 0;
 }
 
@@ -382,7 +328,7 @@ int carrier_redis_open(uv_loop_t *loop, const char *address, struct carrier_redi
     list_init(&r->sent);
     list_init(&r->failed);
     r->carrier.send = redis_send;
-    r->carrier.watch = redis_watch;
+    r->carrier.hurry = redis_hurry;
     status = redis_address_parse(address, &r->address);
     if (status == 0)
         status = redis_command_init(&r->command);
@@ -392,12 +338,13 @@ int carrier_redis_open(uv_loop_t *loop, const char *address, struct carrier_redi
         free_carrier(r);
         return status;
     }
-    if (init_link(r, &r->commands, "commands") != 0 || init_link(r, &r->watch, "wake-ups") != 0)
+    if (init_link(r, &r->commands, "commands") != 0 || init_link(r, &r->await.link, "results") != 0)
         abort(); /* uv_timer_init does not fail */
     r->commands.on_up = on_commands_up;
     r->commands.on_down = on_commands_down;
-    r->watch.on_up = on_watch_up;
-    r->watch.on_down = on_watch_down;
+    r->await.link.on_up = on_await_up;
+    r->await.link.on_down = on_await_down;
+    redis_await_init(&r->await, &r->commands, &r->command);
     *ret_carrier = r;
     return 0;
 }
@@ -414,13 +361,13 @@ void carrier_redis_start(struct carrier_redis *r)
     assert(error == 0);
     (void)error;
     redis_link_start(&r->commands);
-    redis_link_start(&r->watch);
+    redis_link_start(&r->await.link);
 }
 
 void carrier_redis_flush(struct carrier_redis *r)
 {
     redis_link_flush(&r->commands);
-    redis_link_flush(&r->watch);
+    redis_link_flush(&r->await.link);
 }
 
 const struct carrier_stats *carrier_redis_stats(const struct carrier_redis *r)
@@ -432,11 +379,9 @@ void carrier_redis_close(struct carrier_redis *r, void *owner, void (*on_closed)
 {
     r->on_closed = on_closed;
     r->closed_owner = owner;
-    r->is_watching = false;
     redis_link_close(&r->commands);
-    redis_link_close(&r->watch);
+    redis_link_close(&r->await.link);
     answer_failed(r);
     uv_close((uv_handle_t *)&r->fail, on_handle_closed);
     uv_close((uv_handle_t *)&r->tick, on_handle_closed);
-    uv_close((uv_handle_t *)&r->ring, on_handle_closed);
 }

@@ -1,6 +1,6 @@
 /*
  * carrier_redis.h: the carrier that is Redis (carrier.h): the broker's only use of hiredis. One
- * connection for commands and one that waits in a blocking move; both reconnect by themselves, with
+ * connection for commands and one for the request that waits; both reconnect by themselves, with
  * growing pauses. A command that is unanswered for CARRIER_STALL_MS breaks the link. Loop thread
  * only.
  */

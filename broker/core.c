@@ -20,13 +20,6 @@ static void on_link(void *owner, bool is_up)
     hosts_on_link(&c->hosts, is_up);
 }
 
-static void on_wake(void *owner)
-{
-    struct core *c = owner;
-
-    results_on_wake(&c->results);
-}
-
 int core_init(struct core *c, const struct core_conf *conf, const struct core_seams *seams)
 {
     *c = (struct core){.conf = *conf, .seams = *seams, .random_state = conf->seed};
@@ -42,7 +35,6 @@ int core_init(struct core *c, const struct core_conf *conf, const struct core_se
     core_close_init(&c->close);
     seams->carrier->owner = c;
     seams->carrier->on_link = on_link;
-    seams->carrier->on_wake = on_wake;
     return results_init(&c->results, c);
 }
 

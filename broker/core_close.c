@@ -13,10 +13,9 @@ static void send(struct carrier *carrier, struct carrier_req *req)
     list_push_back(&cc->reqs, &req->link);
 }
 
-static void watch(struct carrier *carrier, const char *key)
+static void hurry(struct carrier *carrier)
 {
     (void)carrier;
-    (void)key;
 }
 
 static void submit(struct runner *runner, struct store_op *op)
@@ -38,7 +37,7 @@ static void arm(struct timers *timers, struct timer *t, uint64_t at_ms)
 void core_close_init(struct core_close *cc)
 {
     *cc = (struct core_close){
-        .carrier = {.send = send, .watch = watch}, .runner.submit = submit, .timers.arm = arm};
+        .carrier = {.send = send, .hurry = hurry}, .runner.submit = submit, .timers.arm = arm};
     list_init(&cc->reqs);
     list_init(&cc->ops);
 }

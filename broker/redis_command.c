@@ -155,6 +155,8 @@ int redis_command_send(struct redis_command *c, struct redis_link *link, struct 
         return send_order(c, link, req, callbacks);
     case CARRIER_EPOCH:
         return send_epoch(c, link, req, callbacks);
+    case CARRIER_AWAIT:
+        break; /* redis_await.c's */
     }
     return JM_EINVAL;
 }

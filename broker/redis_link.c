@@ -291,7 +291,7 @@ void redis_link_break(struct redis_link *l, const char *why)
 
     if (ac == NULL)
         return;
-    if (!l->is_closing)
+    if (!l->is_closing && why != NULL)
         log_warn("the link to Redis (%s) is given up: %s", l->purpose, why);
     l->is_up = false;
     redisAsyncFree(ac);

@@ -58,7 +58,8 @@ int redis_link_send(struct redis_link *l, redis_reply_cb on_reply, void *data, s
 /* Writes what was sent; to be called at the end of each turn of the loop. */
 void redis_link_flush(struct redis_link *l);
 
-/* Breaks a link that does not answer any more; it connects anew. */
+/* Breaks a link that does not answer any more; it connects anew. Without `why` the log does not
+ * tell. */
 void redis_link_break(struct redis_link *l, const char *why);
 
 /* Ends it for good, then on_closed from the loop. */

@@ -47,7 +47,8 @@ static int read_array(struct redis_items *all, struct carrier_req *req, const re
 /* The list that is to be taken does not exist: for us an answer, for Redis an error. */
 static bool is_no_key(const struct carrier_req *req, const redisReply *reply)
 {
-    return req->verb == CARRIER_TAKE && strcmp(reply->str, "ERR no such key") == 0;
+    return (req->verb == CARRIER_TAKE || req->verb == CARRIER_AWAIT) &&
+           strcmp(reply->str, "ERR no such key") == 0;
 }
 
 int redis_reply_read(struct redis_items *items, struct carrier_req *req, const redisReply *reply)

@@ -1,16 +1,21 @@
 /*
  * results.c: one round takes one list.
  *
- *    OFF ◀──────────── link down, from anywhere (a slice at the store is waited for)
- *     │ link up
- *     ▼        rename + first read          slice             last slice committed
- *   TAKING ───────────────────────▶ APPLYING ◀──▶ READING ─────────────────▶ (next round or
- * WATCHING) ▲ wake                           │ WATCHING ◀── nothing there         │ refused (full
- * disk), or Redis refused ▼ PAUSED ── 100 ms ──▶ TAKING (the same number again, from its start)
+ *   OFF ── link up ──▶ TAKING ── something ──▶ APPLYING ◀── slices ──▶ READING
+ *    ▲                 ▲    │ nothing           │    │ last slice committed
+ *    │ link down, from │    ▼                   │    ▼
+ *    │ anywhere        │   WATCHING ◀───────────│────┘
+ *    │          100 ms │    └── something ──────│──▶ (APPLYING)
+ *                    PAUSED ◀───────────────────┘ refused by Redis or a full disk: then the same
+ *                                                 number again, from its start
  *
- * The first read is sent right behind the rename, whatever the rename will say: entries come back
- * if list N+1 exists, be it new or left over from before a crash. The removal of list N goes out
- * together with the rename of the next round.
+ * A round is a rename and a read of the first slice right behind it, whatever the rename will say:
+ * entries come back if list N+1 exists, be it new or left over from before a crash. The usual round
+ * is one that waits in Redis until there is something (WATCHING), so that results come without
+ * being asked for. One that does not wait (TAKING) follows a start of the link, a pause, and a
+ * mark: the one under way is then hurried to its end, since it may have looked before the mark was
+ * asked for. While it is under way no other is sent: both would take under the same number. The
+ * removal of list N goes out together with the next round.
  */
 #include "broker/results.h"
 
@@ -26,13 +31,14 @@
 
 enum {
     RETRY_MS = 100,
-    BUSY_ENTRIES = 16, /* a list this long promises that more has come meanwhile */
-    FIRST_JOBS = 128,  /* of a new list, whose entries may be larger than those before */
+    FIRST_JOBS = 128, /* of a new list, whose entries may be larger than those before */
     BYTES_MAX = 64 << 20,
 };
 
 static void begin_round(struct results *r);
+static void watch(struct results *r);
 static void on_read(struct carrier_req *req);
+static void on_awaited(struct carrier_req *req);
 
 /* ---- what follows from events ---- */
 
@@ -135,36 +141,34 @@ static void on_retry(struct timer *t)
         begin_round(r);
 }
 
-static void watch(struct results *r)
-{
-    char key[KEYS_BYTES];
-
-    r->state = RESULTS_WATCHING;
-    keys_results(key, r->core->conf.node);
-    carrier_watch(r->core->seams.carrier, key);
-}
-
 /* The round found the list empty, or has applied all of it. */
-static void complete_round(struct results *r, bool has_read_all, bool is_busy)
+static void complete_round(struct results *r)
 {
-    if (has_read_all)
+    bool has_read_all = r->take_number != 0;
+
+    if (has_read_all) {
         r->completed = r->rounds;
-    if (r->is_wanted || is_busy || !has_read_all)
+        hosts_on_read(&r->core->hosts);
+    }
+    if (r->is_wanted || !has_read_all)
         begin_round(r);
     else
         watch(r);
-    if (has_read_all)
-        hosts_on_read(&r->core->hosts);
+}
+
+/* Which entries the next slice is, counted from the oldest. */
+static void set_slice(const struct results *r, struct carrier_req *req)
+{
+    req->first = -(int64_t)(r->offset + r->slice_jobs);
+    req->last = -(int64_t)r->offset - 1;
 }
 
 static void send_read(struct results *r)
 {
-    int64_t newest = -(int64_t)(r->offset + r->slice_jobs), oldest = -(int64_t)r->offset - 1;
-
     assert(!r->is_read_open);
-    r->read = (struct carrier_req){
-        .verb = CARRIER_READ, .first = newest, .last = oldest, .on_done = on_read};
+    r->read = (struct carrier_req){.verb = CARRIER_READ, .on_done = on_read};
     keys_taken(r->read.key, r->core->conf.node, r->taken + 1);
+    set_slice(r, &r->read);
     list_init(&r->read.link);
     r->is_read_open = true;
     carrier_send(r->core->seams.carrier, &r->read);
@@ -199,27 +203,45 @@ static void on_took(struct carrier_req *req)
     r->take_failed = req->status != 0; /* the answer of the read comes next and looks at it */
 }
 
-static void begin_round(struct results *r)
+static void enter_round(struct results *r, enum results_state state)
 {
-    unsigned node = r->core->conf.node;
-
-    if (r->is_take_open || r->is_read_open || r->is_applying) {
-        r->is_wanted = true; /* the rest of a round that a broken link cut off */
-        return;
-    }
-    r->state = RESULTS_TAKING;
+    r->state = state;
     r->is_wanted = false;
     r->rounds++;
     r->offset = 0;
     if (r->slice_jobs > FIRST_JOBS)
         r->slice_jobs = FIRST_JOBS;
+}
+
+static void send_take(struct results *r, struct carrier_req *req, bool *is_open)
+{
+    unsigned node = r->core->conf.node;
+
+    keys_results(req->key, node);
+    keys_taken(req->other, node, r->taken + 1);
+    list_init(&req->link);
+    *is_open = true;
+    carrier_send(r->core->seams.carrier, req);
+}
+
+static void begin_round(struct results *r)
+{
+    if (r->is_await_open || r->is_take_open || r->is_read_open || r->is_applying) {
+        r->is_wanted = true; /* the rest of a round that a broken link cut off */
+        return;
+    }
+    enter_round(r, RESULTS_TAKING);
     r->take = (struct carrier_req){.verb = CARRIER_TAKE, .on_done = on_took};
-    keys_results(r->take.key, node);
-    keys_taken(r->take.other, node, r->taken + 1);
-    list_init(&r->take.link);
-    r->is_take_open = true;
-    carrier_send(r->core->seams.carrier, &r->take);
+    send_take(r, &r->take, &r->is_take_open);
     send_read(r);
+}
+
+static void watch(struct results *r)
+{
+    enter_round(r, RESULTS_WATCHING);
+    r->await = (struct carrier_req){.verb = CARRIER_AWAIT, .on_done = on_awaited};
+    set_slice(r, &r->await);
+    send_take(r, &r->await, &r->is_await_open);
 }
 
 /* ---- slices ---- */
@@ -275,7 +297,7 @@ static void on_applied(struct store_op *op)
         return;
     }
     send_remove(r);
-    complete_round(r, r->take_number == 1, r->offset >= BUSY_ENTRIES);
+    complete_round(r);
 }
 
 static void apply_slice(struct results *r, bool is_last)
@@ -366,26 +388,40 @@ static void take_slice(struct results *r, const struct span *items, size_t n)
     apply_slice(r, is_last);
 }
 
-static void on_read(struct carrier_req *req)
+static void follow_read(struct results *r, const struct carrier_req *req, bool has_failed)
 {
-    struct results *r = JM_CONTAINER_OF(req, struct results, read);
-
-    r->is_read_open = false;
     if (r->state == RESULTS_OFF) {
         if (r->is_wanted && r->core->dispatch.is_link_up)
             begin_round(r);
         return;
     }
-    if (req->status != 0 || r->take_failed) {
+    if (has_failed) {
         halve_slice(r); /* if it was too much to read before the link was given up */
         pause_round(r);
         return;
     }
     assert(req->item_count <= r->slice_jobs);
     if (req->item_count == 0 && r->offset == 0)
-        complete_round(r, r->take_number == -1, false);
+        complete_round(r);
     else
         take_slice(r, req->items, req->item_count);
+}
+
+static void on_read(struct carrier_req *req)
+{
+    struct results *r = JM_CONTAINER_OF(req, struct results, read);
+
+    r->is_read_open = false;
+    follow_read(r, req, req->status != 0 || r->take_failed);
+}
+
+static void on_awaited(struct carrier_req *req)
+{
+    struct results *r = JM_CONTAINER_OF(req, struct results, await);
+
+    r->is_await_open = false;
+    r->take_number = req->number;
+    follow_read(r, req, req->status != 0);
 }
 
 /* ---- outside ---- */
@@ -424,21 +460,12 @@ void results_on_link(struct results *r, bool is_up)
     begin_round(r);
 }
 
-void results_on_wake(struct results *r)
-{
-    if (r->state == RESULTS_WATCHING)
-        begin_round(r);
-    else
-        r->is_wanted = true;
-}
-
 uint64_t results_mark(struct results *r)
 {
+    r->is_wanted = true;
     if (r->state == RESULTS_WATCHING)
-        begin_round(r);
-    else
-        r->is_wanted = true;
-    return r->state == RESULTS_TAKING && !r->is_wanted ? r->rounds : r->rounds + 1;
+        carrier_hurry(r->core->seams.carrier);
+    return r->rounds + 1;
 }
 
 bool results_has_read(const struct results *r, uint64_t mark)

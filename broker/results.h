@@ -1,13 +1,13 @@
 /*
  * results.h: takes what the workers report and applies it, exactly once.
  *
- * One list is taken at a time: RENAMENX results → results:N, read in slices bounded by bytes from
- * the oldest entry on, each slice one STORE_APPLY, the last one of which commits N; behind its
- * fsync the list is removed. N only rises and is kept in the store, so whatever breaks between any
- * two steps, the next start finds either a list N+1 that has not been applied in full (and applies
- * it again: the attempt check drops what was applied already), or a list N that can be removed.
- * Nothing is ever trimmed by count: a list that was flushed meanwhile would lose entries unread.
- * Loop thread only.
+ * One list is taken at a time, when there is something: RENAMENX results → results:N, read in
+ * slices bounded by bytes from the oldest entry on, each slice one STORE_APPLY, the last one of
+ * which commits N; behind its fsync the list is removed. N only rises and is kept in the store, so
+ * whatever breaks between any two steps, the next start finds either a list N+1 that has not been
+ * applied in full (and applies it again: the attempt check drops what was applied already), or a
+ * list N that can be removed. Nothing is ever trimmed by count: a list that was flushed meanwhile
+ * would lose entries unread. Loop thread only.
  */
 #ifndef BROKER_RESULTS_H
 #define BROKER_RESULTS_H
@@ -27,8 +27,8 @@ enum { RESULTS_SLICE_JOBS = 1000, RESULTS_SLICE_BYTES = 1 << 20 };
 
 enum results_state {
     RESULTS_OFF,      /* no link */
-    RESULTS_WATCHING, /* the carrier will say when there is something */
-    RESULTS_TAKING,   /* the rename (and the first read behind it) is under way */
+    RESULTS_WATCHING, /* a take that waits for something to be there is under way */
+    RESULTS_TAKING,   /* likewise, one that does not wait */
     RESULTS_READING,  /* a slice is being read */
     RESULTS_APPLYING, /* a slice is with the store */
     RESULTS_REMOVING, /* all is applied; the list is being removed */
@@ -55,10 +55,12 @@ struct results {
     uint64_t completed; /* the highest round after which the list was read to its end */
     struct timer retry;
 
+    struct carrier_req await;
     struct carrier_req take;
     struct carrier_req read;
     struct carrier_req remove;
-    bool is_take_open; /* their answers have not come */
+    bool is_await_open; /* their answers have not come */
+    bool is_take_open;
     bool is_read_open;
     bool is_remove_open;
     bool is_applying; /* a slice is with the store */
@@ -81,7 +83,6 @@ void results_done(struct results *r);
 void results_start(struct results *r, uint64_t last_taken);
 
 void results_on_link(struct results *r, bool is_up);
-void results_on_wake(struct results *r);
 
 /* A number M such that once results_has_read(M), everything that was in the list when M was asked
  * for has been applied. Sees to it that a round begins. */

@@ -81,28 +81,6 @@ static void put_number(struct buf *out, long long number)
     buf_printf(out, ":%lld\r\n", number);
 }
 
-static void answer_move(struct redis *r, struct redis_peer *peer)
-{
-    struct redis_key *key = key_of(r, span_of_str(peer->waits_for));
-    struct redis_value *last = LIST_ENTRY(key->values.prev, struct redis_value, link);
-    bool is_over = clock_mono_ns(clock_real()) - peer->waits_since_ns > WAIT_NS;
-
-    if (key->count == 0 && !is_over)
-        return;
-    peer->waits_for[0] = '\0';
-    if (key->count > 0)
-        put_bulk(&peer->out, span_of(last->bytes, last->len));
-    else
-        buf_put_str(&peer->out, "$-1\r\n");
-}
-
-static void answer_moves(struct redis *r)
-{
-    for (size_t i = 0; i < REDIS_LINKS; i++)
-        if (r->peers[i].fd >= 0 && r->peers[i].waits_for[0] != '\0')
-            answer_move(r, &r->peers[i]);
-}
-
 /* ---- commands ---- */
 
 static long long number_of(struct span word)
@@ -205,6 +183,8 @@ static void run(struct redis *r, struct redis_peer *peer, size_t count)
         buf_put_str(&peer->out, "$-1\r\n");
     else if (is_word(r, "INFO"))
         put_bulk(&peer->out, span_of_str("run_id:0123456789abcdef\r\n"));
+    else if (is_word(r, "CLIENT"))
+        put_number(&peer->out, span_is_str(r->words[1], "ID"));
     else if (is_word(r, "CONFIG"))
         buf_put_str(&peer->out, "*2\r\n$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n");
     else if (is_word(r, "UNLINK")) {
@@ -275,17 +255,48 @@ static bool flush(struct redis_peer *peer)
     return n > 0;
 }
 
-static bool serve_peer(struct redis *r, struct redis_peer *peer)
+/* What comes behind a command that waits is left until it is answered. */
+static void run_all(struct redis *r, struct redis_peer *peer)
 {
-    bool has_some = receive(peer);
     size_t len, count, at = 0;
 
-    while ((len = read_command(r, span_of(peer->in.data + at, peer->in.len - at), &count)) > 0) {
+    while (peer->waits_for[0] == '\0' &&
+           (len = read_command(r, span_of(peer->in.data + at, peer->in.len - at), &count)) > 0) {
         run(r, peer, count);
         at += len;
     }
     buf_consume(&peer->in, at);
+}
+
+static bool serve_peer(struct redis *r, struct redis_peer *peer)
+{
+    bool has_some = receive(peer);
+
+    run_all(r, peer);
     return has_some;
+}
+
+static void answer_move(struct redis *r, struct redis_peer *peer)
+{
+    struct redis_key *key = key_of(r, span_of_str(peer->waits_for));
+    struct redis_value *last = LIST_ENTRY(key->values.prev, struct redis_value, link);
+    bool is_over = clock_mono_ns(clock_real()) - peer->waits_since_ns > WAIT_NS;
+
+    if (key->count == 0 && !is_over)
+        return;
+    peer->waits_for[0] = '\0';
+    if (key->count > 0)
+        put_bulk(&peer->out, span_of(last->bytes, last->len));
+    else
+        buf_put_str(&peer->out, "$-1\r\n");
+    run_all(r, peer);
+}
+
+static void answer_moves(struct redis *r)
+{
+    for (size_t i = 0; i < REDIS_LINKS; i++)
+        if (r->peers[i].fd >= 0 && r->peers[i].waits_for[0] != '\0')
+            answer_move(r, &r->peers[i]);
 }
 
 static bool accept_peer(struct redis *r)

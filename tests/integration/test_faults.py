@@ -172,6 +172,34 @@ class Faults(unittest.TestCase):
     def test_flushall_costs_no_job(self):
         self.run_with_fault(lambda mill: mill.redis_call("FLUSHALL"), extra_runs_allowed=True)
 
+    def test_a_connection_for_results_that_is_cut_again_and_again_costs_no_attempt(self):
+        """Also while a list is being taken by it."""
+        def cut(mill):
+            clients = [dict(word.split("=", 1) for word in line.split())
+                       for line in mill.redis_call("CLIENT", "LIST").decode().splitlines()]
+            found = [c["id"] for c in clients if c["cmd"] in ("blmove", "lrange", "renamenx")]
+            for client in found:
+                mill.redis_call("CLIENT", "KILL", "ID", client)
+            return len(found)
+
+        jobs, cuts = 400, 0
+        with harness.Mill() as mill:
+            mill.start_redis()
+            mill.start_broker()
+            mill.start_worker("--slots", "2", "--test-tasks")
+            mill.wait_for_workers()
+            ids = [item["id"] for item in mill.post(
+                "/v1/jobs/batch", [{"task": "sleep", "args": {"ms": 5}}] * jobs).value]
+
+            def is_done():
+                nonlocal cuts
+                cuts += cut(mill)
+                return mill.get("/v1/queues/default").value["jobs"]["succeeded"] == jobs
+            harness.wait_for(is_done, "all jobs end")
+            self.assertGreater(cuts, 3)
+            for job_id in ids:
+                self.assertEqual(mill.job(job_id)["attempt"], 1)
+
     def test_redis_may_be_down_at_start_and_submits_go_on(self):
         with harness.Mill() as mill:
             mill.start_broker()

@@ -48,14 +48,7 @@ static void key_clear(struct sim_key *key)
         free(LIST_ENTRY(node, struct sim_blob, link));
 }
 
-static void ring(struct sim *s, void *arg)
-{
-    (void)arg;
-    if (!s->redis.is_watching || !s->redis.is_link_up || s->core == NULL)
-        return;
-    s->redis.is_watching = false;
-    s->redis.carrier.on_wake(s->redis.carrier.owner);
-}
+static void wake_waiting(struct sim *s, const char *name);
 
 static struct sim_blob *blob_of(struct span value)
 {
@@ -77,8 +70,7 @@ void sim_redis_lpush(struct sim *s, const char *name, struct span value)
     struct sim_blob *blob = blob_of(value);
 
     list_push_front(&sim_redis_key(s, name)->blobs, &blob->link);
-    if (s->redis.is_watching && strcmp(name, s->redis.watched) == 0)
-        sim_at(s, SIM_MS / 10, ring, NULL);
+    wake_waiting(s, name);
 }
 
 struct sim_blob *sim_redis_rpop(struct sim *s, const char *name)
@@ -247,6 +239,8 @@ static void carry_out(struct sim *s, struct carrier_req *req)
     case CARRIER_TAKE:
         take(s, req);
         break;
+    case CARRIER_AWAIT: /* has an answer of its own */
+        break;
     case CARRIER_READ:
         read_range(s, req);
         break;
@@ -270,6 +264,134 @@ static bool is_write(enum carrier_verb verb)
 {
     return verb == CARRIER_PUSH || verb == CARRIER_PUSH_NEXT || verb == CARRIER_DRAW ||
            verb == CARRIER_TAKE || verb == CARRIER_RECALL || verb == CARRIER_ORDER;
+}
+
+/* ---- what waits ---- */
+
+/* What belongs to one request, and finds out whether that is still under way. */
+struct await_turn {
+    uint64_t number;
+};
+
+static void at_await(struct sim *s, uint64_t in_ns, void (*run)(struct sim *s, void *arg))
+{
+    struct await_turn *turn = malloc(sizeof(*turn));
+
+    assert(turn != NULL);
+    turn->number = s->redis.await_turn;
+    sim_at_owned(s, in_ns, run, turn);
+}
+
+static bool is_of_present(struct sim *s, void *arg)
+{
+    struct await_turn *turn = arg;
+    bool is_present = turn->number == s->redis.await_turn && s->redis.await != NULL;
+
+    free(turn);
+    return is_present;
+}
+
+static void complete_await(struct sim *s, int status)
+{
+    struct carrier_req *req = s->redis.await;
+
+    s->redis.await = NULL;
+    s->redis.is_blocked = false;
+    s->redis.await_turn++;
+    req->status = status;
+    req->on_done(req);
+}
+
+static void answer_await(struct sim *s, void *arg)
+{
+    struct carrier_req *req = s->redis.await;
+
+    if (!is_of_present(s, arg))
+        return;
+    memcpy(req->key, req->other, sizeof(req->key));
+    read_range(s, req);
+    complete_await(s, s->redis.refuses ? JM_EREFUSED : 0);
+}
+
+/* It waits no longer: the list is taken now, and the answer is on its way. */
+static void end_waiting(struct sim *s)
+{
+    if (!s->redis.is_blocked)
+        return;
+    s->redis.is_blocked = false;
+    if (!s->redis.refuses)
+        take(s, s->redis.await);
+    at_await(s, (20 + sim_random(s, 500)) * 1000, answer_await);
+}
+
+static void end_orphan(struct sim *s)
+{
+    if (s->redis.has_orphan)
+        take(s, &s->redis.orphan);
+    s->redis.has_orphan = false;
+}
+
+static void wake_waiting(struct sim *s, const char *name)
+{
+    if (s->redis.has_orphan && strcmp(name, s->redis.orphan.key) == 0)
+        end_orphan(s);
+    if (s->redis.is_blocked && strcmp(name, s->redis.await->key) == 0)
+        end_waiting(s);
+}
+
+static void stop_waiting(struct sim *s, void *arg)
+{
+    if (is_of_present(s, arg))
+        end_waiting(s);
+}
+
+/* It has come to Redis. */
+static void begin_waiting(struct sim *s, void *arg)
+{
+    if (!is_of_present(s, arg))
+        return;
+    s->redis.is_blocked = true;
+    if (s->redis.refuses || !list_is_empty(&sim_redis_key(s, s->redis.await->key)->blobs))
+        end_waiting(s);
+    else
+        at_await(s, 5000 * SIM_MS, stop_waiting);
+}
+
+static void refuse_await(struct sim *s, void *arg)
+{
+    if (is_of_present(s, arg))
+        complete_await(s, JM_ECARRIER);
+}
+
+static void send_await(struct sim *s, struct carrier_req *req)
+{
+    assert(s->redis.await == NULL);
+    s->redis.await = req;
+    s->redis.await_turn++;
+    at_await(s, (20 + sim_random(s, 2000)) * 1000,
+             s->redis.is_link_up ? begin_waiting : refuse_await);
+}
+
+static void fake_hurry(struct carrier *carrier)
+{
+    struct sim *s = JM_CONTAINER_OF(carrier, struct sim_redis, carrier)->sim;
+
+    if (s->redis.await != NULL)
+        at_await(s, (2000 + sim_random(s, 2000)) * 1000, stop_waiting);
+}
+
+/* The client that is left behind in Redis may wait on; the next link ends that first. */
+static void break_await(struct sim *s)
+{
+    struct sim_redis *r = &s->redis;
+
+    if (r->await == NULL)
+        return;
+    if (r->is_blocked && r->is_up) {
+        r->orphan = *r->await;
+        r->has_orphan = true;
+    }
+    complete_await(s, JM_EUNKNOWN);
 }
 
 /* ---- the link ---- */
@@ -297,24 +419,18 @@ static void fake_send(struct carrier *carrier, struct carrier_req *req)
     struct sim *s = JM_CONTAINER_OF(carrier, struct sim_redis, carrier)->sim;
     uint64_t at_ns = s->now_ns + (20 + sim_random(s, 2000)) * 1000;
 
-    if (at_ns < s->redis.quiet_ns)
-        at_ns = s->redis.quiet_ns;
-    s->redis.quiet_ns = at_ns;
     req->status = 0;
     req->number = 0;
     req->item_count = 0;
+    if (req->verb == CARRIER_AWAIT) {
+        send_await(s, req);
+        return;
+    }
+    if (at_ns < s->redis.quiet_ns)
+        at_ns = s->redis.quiet_ns;
+    s->redis.quiet_ns = at_ns;
     list_push_back(&s->redis.open, &req->link);
     sim_at(s, at_ns - s->now_ns, answer_first, NULL);
-}
-
-static void fake_watch(struct carrier *carrier, const char *key)
-{
-    struct sim *s = JM_CONTAINER_OF(carrier, struct sim_redis, carrier)->sim;
-
-    snprintf(s->redis.watched, sizeof(s->redis.watched), "%s", key);
-    s->redis.is_watching = true;
-    if (!list_is_empty(&sim_redis_key(s, key)->blobs))
-        sim_at(s, SIM_MS / 10, ring, NULL);
 }
 
 static void link_up(struct sim *s, void *arg)
@@ -323,6 +439,7 @@ static void link_up(struct sim *s, void *arg)
     if (s->core == NULL || s->redis.is_link_up || !s->redis.is_up)
         return;
     s->redis.is_link_up = true;
+    end_orphan(s);
     s->redis.carrier.on_link(s->redis.carrier.owner, true);
 }
 
@@ -333,7 +450,7 @@ void sim_redis_break_link(struct sim *s)
     struct list *node;
 
     r->is_link_up = false;
-    r->is_watching = false;
+    break_await(s);
     while ((node = list_pop_front(&r->open)) != NULL) {
         struct carrier_req *req = LIST_ENTRY(node, struct carrier_req, link);
 
@@ -371,6 +488,7 @@ void sim_redis_restart(struct sim *s)
     s->redis.is_up = false;
     s->redis.run_id++;
     sim_redis_break_link(s);
+    s->redis.has_orphan = false;
     sim_redis_flush(s);
     sim_at(s, sim_random(s, 5000) * SIM_MS, come_up, NULL);
 }
@@ -379,7 +497,7 @@ void sim_redis_init(struct sim *s)
 {
     s->redis = (struct sim_redis){.sim = s, .is_up = true};
     s->redis.carrier.send = fake_send;
-    s->redis.carrier.watch = fake_watch;
+    s->redis.carrier.hurry = fake_hurry;
     s->redis.items = calloc(ITEMS_MAX, sizeof(struct span));
     assert(s->redis.items != NULL);
     list_init(&s->redis.keys);

@@ -67,13 +67,16 @@ struct sim_redis {
     struct sim *sim;
     struct list keys;
     struct list beats;
-    struct list drawn; /* blobs that the last answer points into */
-    struct list open;  /* carrier_req.link: sent, not carried out */
-    bool is_link_up;   /* of the broker */
-    bool is_up;        /* for everybody */
-    bool refuses;      /* writes */
-    bool is_watching;
-    char watched[KEYS_BYTES];
+    struct list drawn;         /* blobs that the last answer points into */
+    struct list open;          /* carrier_req.link: sent, not carried out */
+    bool is_link_up;           /* of the broker */
+    bool is_up;                /* for everybody */
+    bool refuses;              /* writes */
+    struct carrier_req *await; /* or NULL */
+    uint64_t await_turn; /* rises with each, so that what belongs to an earlier one is known */
+    bool is_blocked;     /* it waits in Redis */
+    bool has_orphan;     /* one whose link broke still does */
+    struct carrier_req orphan;
     char epoch[40];
     unsigned run_id;
     uint64_t quiet_ns; /* the last request is carried out then: order is kept */
