@@ -8,7 +8,7 @@ import time
 
 import proc
 import web
-from measure import Generator, load, quantile, ratio, refill
+from measure import Generator, load, number, quantile, ratio, refill
 from mill import BIN, NOOP, Mill, wait_until
 
 WAITING = {"method": "POST", "path": "/v1/jobs?wait=30", "body": NOOP}
@@ -85,7 +85,6 @@ def batches(jobs, before, after, calls, calls_after):
         return sum(calls_after.get(name, 0) - calls.get(name, 0) for name in names)
     pushes = grown("dispatch_pushes_total")
     steps = {
-        "one request": jobs / 1000,
         "one transaction: inserts and ends": grown("store_batches_total") / 2,
         "one fsync: inserts and ends": grown("store_fsyncs_total") / 2,
         "one LPUSH to a queue": pushes,
@@ -95,6 +94,14 @@ def batches(jobs, before, after, calls, calls_after):
         "one slice of results applied": grown("results_slices_total"),
     }
     return {step: [jobs / times, times] for step, times in steps.items() if times > 0}
+
+
+def show_batches(row, rounds):
+    """{step: jobs at once}"""
+    steps = {step: statistics.median(r["batches"][step][0] for r in rounds if step in r["batches"])
+             for step in rounds[-1]["batches"]}
+    row.table(["at once, at each step", "jobs"], [[step, number(size)] for step, size in steps.items()])
+    return steps
 
 
 def row_flow(row):
@@ -107,10 +114,7 @@ def row_flow(row):
     line = row.line(f"{jobs:,} jobs, first submit to last end", rounds)
     row.value("they were all accepted at", [r["submit_rate"] for r in rounds], "jobs/s")
     row.verdict("end to end", line["rate"][0], "≥", 70000, "jobs/s")
-    steps = {step: statistics.median(r["batches"][step][0] for r in rounds if step in r["batches"])
-             for step in rounds[-1]["batches"]}
-    row.table(["at once, at each step", "jobs"], [[step, f"{size:,.0f}"] for step, size in steps.items()])
-    row.verdict("the smallest batch at any step", min(steps.values()), "≥", 100, "jobs")
+    row.verdict("the smallest batch at any step", min(show_batches(row, rounds).values()), "≥", 100, "jobs")
 
 
 # ---- computing
@@ -151,6 +155,7 @@ FastAPI"""
 def burn(mill, jobs, ms):
     """CPU outside the task, in percent of the task's own, of so many jobs that burn so many ms each."""
     base, before = ended(mill), proc.cpu_s(mill.parts)
+    figures, calls = mill.metrics(), mill.redis_calls()
     body = '{"task":"spin","args":{"ms":%d}}' % ms
     load(mill, 60, method="POST", path="/v1/jobs/batch", body=body, batch=jobs, connections=1, requests=1)
     end = time.monotonic() + 120
@@ -160,7 +165,9 @@ def burn(mill, jobs, ms):
     used = {part: value - before[part] for part, value in proc.cpu_s(mill.parts).items()}
     own = jobs * ms / 1000
     outside = {**used, "children": used["children"] - own}
-    return sum(outside.values()) * 100 / own, {part: s * 1e6 / jobs for part, s in outside.items()}
+    return {"share": sum(outside.values()) * 100 / own,
+            "cpu_us": {part: s * 1e6 / jobs for part, s in outside.items()},
+            "batches": batches(jobs, figures, mill.metrics(), calls, mill.redis_calls())}
 
 
 def row_overhead(row):
@@ -173,8 +180,9 @@ def row_overhead(row):
             rounds.append(burn(mill, max(20, round(4000 * min(row.seconds, 1) / ms)), ms))
     mill.stop()
     for ms, rounds in found.items():
-        share = row.value(f"outside jobs of {ms} ms", [share for share, _ in rounds], "% of the task's CPU")
-        parts = {part: statistics.median(r[1][part] for r in rounds) for part in rounds[0][1]}
+        share = row.value(f"outside jobs of {ms} ms", [r["share"] for r in rounds], "% of the task's CPU")
+        parts = {part: statistics.median(r["cpu_us"][part] for r in rounds) for part in rounds[0]["cpu_us"]}
+        show_batches(row, rounds)
         row.note(f"µs a job of {ms} ms: " + ", ".join(f"{part} {us:.1f}" for part, us in parts.items()))
         row.verdict(f"jobs of {ms} ms", share, "≤", 8 if ms == 1 else 1.5, "%")
 
