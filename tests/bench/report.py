@@ -147,7 +147,7 @@ def peer_plots(rows, peers, plots):
     for title, field, name, index in PEER_ROWS:
         ours = line_of(rows, name, index)
         bars = [("jobmill (durable)", *ours["rate"], True)] if ours else []
-        bars += sorted(((f"{peer['peer']} ({peer['durability']})"[:44], peer["rows"][field],
+        bars += sorted(((f"{peer['peer']} ({peer.get('durability', '')})"[:44], peer["rows"][field],
                          peer["rows"][field], peer["rows"][field], False)
                         for peer in peers if peer["rows"].get(field)), key=lambda bar: -bar[1])
         if len(bars) > 1:
@@ -164,7 +164,7 @@ def peer_targets(rows, peers):
     for field, words, durability, factor in PEER_TARGETS:
         title, ours = places[field]
         theirs = [peer["rows"][field] for peer in peers if words.lower() in peer["peer"].lower()
-                  and durability in peer["durability"] and peer["rows"].get(field)]
+                  and durability in peer.get("durability", "") and peer["rows"].get(field)]
         if ours and theirs:
             value = ours["rate"][0] / max(theirs)
             body.append(["", f"{title}: against {words}{durability and ', fsync each write'}", f"≥ {factor} ×",
@@ -185,7 +185,7 @@ def peer_section(rows, peers, plots):
         return []
     head = ["", "version", "durability", "client", "submit, one at a time", "submit, 64 in flight", "bulk submit",
             "end to end", "one job at idle, p50 ms", "p99 ms"]
-    body = [[peer["peer"], peer["version"], peer["durability"], peer["client"],
+    body = [[*(peer.get(field, "") for field in ("peer", "version", "durability", "client")),
              *(number(peer["rows"][field]) if peer["rows"].get(field) else "–" for field in PEER_FIELDS)]
             for peer in peers]
     commands = sorted({peer["command"] for peer in peers if peer.get("command")})

@@ -95,7 +95,7 @@ def begun_s(job):
 
 
 def start_long(mill):
-    job = mill.call("POST", "/v1/jobs", {"task": "sleep", "args": {"ms": 600000}, "max_attempts": 100})["id"]
+    job = mill.call("POST", "/v1/jobs", {"task": "sleep", "args": {"ms": 600000}})["id"]
     wait_until(lambda: mill.call("GET", f"/v1/jobs/{job}")["state"] == "running", 20, "the job runs")
     return job
 
