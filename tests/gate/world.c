@@ -141,6 +141,18 @@ static void take_ops(struct world *w, struct list *ops)
     }
 }
 
+static void on_counts(void *owner, struct span queue, const struct store_counts *counts)
+{
+    if (core_on_counts(owner, queue, counts) != 0)
+        world_die("there is no memory");
+}
+
+static void on_lane(void *owner, const struct store_lane_view *lane)
+{
+    if (core_on_lane(owner, lane) != 0)
+        world_die("there is no memory");
+}
+
 static bool run_batch(struct world *w)
 {
     struct list ops;
@@ -152,8 +164,8 @@ static bool run_batch(struct world *w)
     count();
     if (store_run(w->store, &ops) != 0 || store_sync(w->store) != 0)
         world_die("%s", store_last_error(w->store));
-    store_changed_counts(w->store, &w->core, core_on_counts);
-    store_changed_lanes(w->store, &w->core, core_on_lane);
+    store_changed_counts(w->store, &w->core, on_counts);
+    store_changed_lanes(w->store, &w->core, on_lane);
     while ((node = list_pop_front(&ops)) != NULL)
         LIST_ENTRY(node, struct store_op, link)->on_done(LIST_ENTRY(node, struct store_op, link));
     rest();
