@@ -241,6 +241,9 @@ static void on_gone(void *owner, struct http_exchange *x)
         call_drop(call);
     } else if (call->state == CALL_STREAMING) {
         call->stream->on_gone(call);
+    } else if (call->state == CALL_READING && x->conn == NULL && x->method == HTTP_GET &&
+               reads_cancel(&call->read)) {
+        call_drop(call); /* nobody will see it, and others wait for a reader */
     }
 }
 

@@ -322,6 +322,10 @@ static void tell_ready(struct broker *b)
     snprintf(state, sizeof(state), "STATUS=listening on %s\nREADY=1",
              http_server_address(b->server));
     log_info("listening on %s", http_server_address(b->server));
+    if (http_server_max_connections(b->server) < JM_CONNECTIONS)
+        log_warn("only %zu connections at a time, since the limit of open files is low; raise it "
+                 "(ulimit -n, LimitNOFILE=) for %d",
+                 http_server_max_connections(b->server), JM_CONNECTIONS);
     if (notify_send(state) != 0)
         log_warn("the service manager could not be told that the broker is ready");
 }

@@ -15,7 +15,6 @@
 
 enum {
     IN_BYTES = HTTP_HEAD_BYTES + 2 * HTTP_READ_BYTES,
-    OVERFLOW_CONNECTIONS = 128,     /* above the limit, that are told so */
     LINGER_BYTES = 8 * 1024 * 1024, /* thrown away for a client that does not stop sending */
 };
 
@@ -404,7 +403,7 @@ static void reject(struct http_conn *c)
 {
     c->server->stats.rejected++;
     c->reading =
-        c->server->stats.connections <= c->server->conf.max_connections + OVERFLOW_CONNECTIONS
+        c->server->stats.connections <= c->server->conf.max_connections + c->server->max_overflow
             ? http_exchange_new(c)
             : NULL;
     if (c->reading == NULL)

@@ -103,12 +103,14 @@ struct http_server {
     struct list dirty;
     struct http_deadlines deadlines;
     uint64_t timer_due_ms;
+    uint64_t give_back_ms;
     uv_timer_t timer;
     uv_prepare_t prepare;
     uv_check_t check;
     unsigned open_handles; /* of those three */
     struct list pool;      /* free exchanges, by x->turn */
     unsigned pool_count;
+    size_t max_overflow; /* connections above the limit, that are told so */
     size_t bodies_bytes; /* request bodies in memory */
     struct list laden;   /* connections with unread answers; who has read on goes to the end */
     size_t peak_bytes;   /* the most of bodies and answers since malloc gave back */

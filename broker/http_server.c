@@ -25,10 +25,12 @@
 #include "schema/limits.h"
 
 enum {
-    BACKLOG = 4096,    /* the kernel's own limit; a burst of 10,000 clients comes close */
-    OTHER_FILES = 128, /* descriptors of the process that are no connections */
-    TIMER_STEP_MS = 5, /* the timer is not armed for less */
+    BACKLOG = 4096,             /* the kernel's own limit; a burst of 10,000 clients comes close */
+    OTHER_FILES = 128,          /* descriptors of the process that are no connections */
+    OVERFLOW_CONNECTIONS = 128, /* above the limit, that are told so */
+    TIMER_STEP_MS = 5,          /* the timer is not armed for less */
     GIVE_BACK_BYTES = 64 << 20,
+    GIVE_BACK_AFTER_MS = 1000,
 };
 
 void http_server_mark(struct http_server *s, struct http_conn *c)
@@ -76,6 +78,10 @@ static void on_timer(uv_timer_t *timer)
         s->stop_due_ms = HTTP_DEADLINE_NEVER;
         close_all(s);
     }
+    if (now_ms >= s->give_back_ms) {
+        s->give_back_ms = HTTP_DEADLINE_NEVER;
+        (void)malloc_trim(0);
+    }
 }
 
 static void arm_timer(struct http_server *s)
@@ -85,6 +91,8 @@ static void arm_timer(struct http_server *s)
 
     if (s->is_stopping && s->stop_due_ms < next_ms)
         next_ms = s->stop_due_ms;
+    if (s->give_back_ms < next_ms)
+        next_ms = s->give_back_ms;
     if (next_ms >= s->timer_due_ms || uv_is_closing((uv_handle_t *)&s->timer))
         return;
     if (next_ms < now_ms + TIMER_STEP_MS)
@@ -103,8 +111,9 @@ static void shed(struct http_server *s)
         http_conn_shed(LIST_ENTRY(s->laden.next, struct http_conn, laden));
 }
 
-/* malloc keeps what was freed, and after a flood of large bodies and answers that is much. */
-static void give_back(struct http_server *s)
+/* malloc keeps what was freed, and after a flood of large bodies and answers that is much. It goes
+ * back to the system a little later, when the handler has let go of its part too. */
+static void note_peak(struct http_server *s)
 {
     size_t bytes = s->stats.unread_bytes + s->bodies_bytes;
 
@@ -113,7 +122,7 @@ static void give_back(struct http_server *s)
     if (s->peak_bytes < GIVE_BACK_BYTES || bytes > s->peak_bytes / 8)
         return;
     s->peak_bytes = bytes;
-    (void)malloc_trim(0);
+    s->give_back_ms = uv_now(s->loop) + GIVE_BACK_AFTER_MS;
 }
 
 void http_server_flush(struct http_server *s)
@@ -124,7 +133,7 @@ void http_server_flush(struct http_server *s)
         http_conn_flush(LIST_ENTRY(node, struct http_conn, dirty));
     if (s->stats.unread_bytes > s->conf.max_unread_bytes)
         shed(s);
-    give_back(s);
+    note_peak(s);
 }
 
 static void accept_pending(struct http_server *s)
@@ -254,6 +263,11 @@ const char *http_server_address(const struct http_server *s)
     return s->address;
 }
 
+size_t http_server_max_connections(const struct http_server *s)
+{
+    return s->conf.max_connections;
+}
+
 const struct http_stats *http_server_stats(const struct http_server *s)
 {
     return &s->stats;
@@ -261,17 +275,33 @@ const struct http_stats *http_server_stats(const struct http_server *s)
 
 /* ---- beginning ---- */
 
-/* The soft limit of 1,024 that most processes start with is far below max_connections. If the hard
- * limit is too, connections above it wait in the backlog. */
-static void raise_file_limit(size_t connections)
+/* The soft limit of 1,024 that most processes start with is far below max_connections. Returns how
+ * many files there may be in the end, at most `need`. */
+static size_t raise_file_limit(size_t need)
 {
     struct rlimit files;
-    rlim_t need = connections + OTHER_FILES;
 
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= need)
-        return;
+        return need;
     files.rlim_cur = need < files.rlim_max ? need : files.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &files);
+    if (setrlimit(RLIMIT_NOFILE, &files) != 0 && getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return need;
+    return files.rlim_cur;
+}
+
+/* Where the hard limit is too low, there are fewer connections: clients must not be able to take
+ * the descriptors that the database and Redis need, and one too many is to be told so. */
+static void fit_to_file_limit(struct http_server *s)
+{
+    size_t need = s->conf.max_connections + OVERFLOW_CONNECTIONS + OTHER_FILES;
+    size_t files = raise_file_limit(need);
+
+    s->max_overflow = OVERFLOW_CONNECTIONS;
+    if (files >= need)
+        return;
+    files -= files / 4 < OTHER_FILES ? files / 4 : OTHER_FILES;
+    s->max_overflow = files / 16 < OVERFLOW_CONNECTIONS ? files / 16 : OVERFLOW_CONNECTIONS;
+    s->conf.max_connections = files - s->max_overflow;
 }
 
 static size_t or_default(size_t value, size_t if_zero)
@@ -332,12 +362,12 @@ int http_server_open(uv_loop_t *loop, const struct http_conf *conf,
     s->loop = loop;
     s->handler = handler;
     take_conf(s, conf);
-    raise_file_limit(s->conf.max_connections);
+    fit_to_file_limit(s);
     list_init(&s->conns);
     list_init(&s->dirty);
     list_init(&s->laden);
     list_init(&s->pool);
-    s->timer_due_ms = HTTP_DEADLINE_NEVER;
+    s->timer_due_ms = s->give_back_ms = HTTP_DEADLINE_NEVER;
     open_handles(s);
     *ret_server = s;
     return 0;

@@ -83,7 +83,7 @@ struct http_reason {
 
 /* Makes a server that does not listen yet. `conf` is copied, `handler` is borrowed until the end.
  * Raises the soft limit of open files (RLIMIT_NOFILE) to what max_connections needs, as far as the
- * hard limit allows. Returns 0 or JM_E…. */
+ * hard limit allows; if that is not enough, there may be fewer connections. Returns 0 or JM_E…. */
 int http_server_open(uv_loop_t *loop, const struct http_conf *conf,
                      const struct http_handler *handler,
                      struct http_server **ret_server) JM_MUST_CHECK;
@@ -106,6 +106,9 @@ const char *http_server_address(const struct http_server *s);
 /* Writes the answers of this turn of the loop now; the server does so itself once per turn, before
  * or behind other hooks of the loop. */
 void http_server_flush(struct http_server *s);
+
+/* How many connections there may be: as configured, or fewer. */
+size_t http_server_max_connections(const struct http_server *s);
 
 const struct http_stats *http_server_stats(const struct http_server *s);
 

@@ -55,6 +55,14 @@ void reads_done(struct reads *rs)
         reader_close(rs->idle[--rs->idle_count]);
 }
 
+bool reads_cancel(struct reads_req *req)
+{
+    if (list_is_empty(&req->link))
+        return false;
+    list_remove(&req->link);
+    return true;
+}
+
 void reads_submit(struct reads *rs, struct reads_req *req)
 {
     req->reads = rs;

@@ -42,4 +42,7 @@ void reads_done(struct reads *rs);
 /* Set on_thread and on_done before. */
 void reads_submit(struct reads *rs, struct reads_req *req);
 
+/* Takes back one that waits for a reader: then on_done does not come. False if it runs already. */
+bool reads_cancel(struct reads_req *req);
+
 #endif

@@ -2,7 +2,7 @@
 its input ends. Says "ready" behind its first round, and at the end one line of JSON: how many rounds,
 what went wrong, and how long a round took.
 
-    good.py SOCKET ROUNDS_PER_SECOND
+    good.py SOCKET_OR_HOST:PORT ROUNDS_PER_SECOND
 """
 
 import http.client
@@ -17,6 +17,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "integration"))
 import harness  # noqa: E402
 
 ROUNDS_PER_CONNECTION = 20
+
+
+def connect(address):
+    if "/" in address:
+        return harness.UnixConnection(address, 60)
+    host, _, port = address.partition(":")
+    return http.client.HTTPConnection(host, int(port), timeout=60)
 
 
 def call(connection, method, path, body=None):
@@ -38,7 +45,7 @@ def one_round(connection, number):
 
 
 def main():
-    path, rate = sys.argv[1], float(sys.argv[2])
+    address, rate = sys.argv[1], float(sys.argv[2])
     times, errors = [], []
     connection = None
     due = time.monotonic()
@@ -47,7 +54,7 @@ def main():
         if len(times) % ROUNDS_PER_CONNECTION == 0 and connection:
             connection.close()
             connection = None
-        connection = connection or harness.UnixConnection(path, 60)
+        connection = connection or connect(address)
         began = time.monotonic()
         try:
             error = one_round(connection, len(times))

@@ -2,6 +2,7 @@
 memory and descriptors, and a good client in a process of its own that lives beside every attack."""
 
 import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -43,6 +44,10 @@ def beat(host, seq=1, version=1, **fields):
 
 
 class Mill(harness.Mill):
+    @property
+    def address(self):
+        return str(self.socket_path)
+
     def redis_pipe(self, commands):
         """Many commands on one connection, in one write; the answers."""
         import socket
@@ -112,6 +117,32 @@ class Mill(harness.Mill):
         return len(os.listdir(f"/proc/{(program or self.broker).pid}/fd"))
 
 
+class TcpMill(Mill):
+    """Its broker listens on a TCP port, where connections can be reset and vanish."""
+
+    port = None
+
+    def start_broker(self, *options, waits=True, files=None):
+        """With `files`: so many descriptors it may have."""
+        limit = ["prlimit", f"--nofile={files}:{files}"] if files else []
+        self.broker = self.start("broker", *limit, harness.BIN / "jobmill-broker", "--listen",
+                                 "127.0.0.1:0", "--db", self.db_path, "--redis",
+                                 f"unix:{self.redis_path}", *options)
+        found = harness.wait_for(lambda: re.search(r"listening on http://127.0.0.1:(\d+)",
+                                                   self.broker.err), "the broker listens")
+        self.port = int(found[1])
+        if waits:
+            harness.wait_for(self.is_broker_up, "the broker answers")
+        return self.broker
+
+    def connection(self, timeout_s=90):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+
 def encode(words):
     words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
@@ -126,7 +157,7 @@ class Good:
 
     def __enter__(self):
         script = pathlib.Path(__file__).with_name("good.py")
-        self.process = subprocess.Popen([sys.executable, "-B", script, str(self.mill.socket_path),
+        self.process = subprocess.Popen([sys.executable, "-B", script, self.mill.address,
                                          str(self.rate)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         self.process.stdout.readline()  # it has had its first answer

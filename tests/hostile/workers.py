@@ -5,10 +5,8 @@ anything but the rubbish comes to harm, and returns figures."""
 import os
 import time
 
-import harness
-import mp
 import tools
-from tools import HOSTS, QUEUE, RESULTS, beat, event, id_number
+from tools import HOSTS, QUEUE, RESULTS, beat, event, harness, id_number, mp
 
 SUCCEEDED, RUNNING, FAILED, CRASHED = 2, 1, 3, 4
 WRONG = [None, True, -1, 1 << 64, 1.5, "text", b"\0bytes", [1], {"a": 1}]
