@@ -44,6 +44,11 @@ struct broker_conf {
     uint64_t idempotency_ms;
     uint64_t stop_ms; /* how long requests that have begun may take at a stop */
     unsigned log_level;
+
+    bool is_doctor; /* do not serve, but look at the database; the rest is for that (doctor.h) */
+    bool is_repair;
+    bool rebuilds_redis;
+    bool is_json;
 };
 
 struct broker {

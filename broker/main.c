@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/doctor.h"
 #include "lib/log.h"
 #include "lib/opt.h"
 #include "schema/limits.h"
@@ -42,6 +43,12 @@ static const struct opt opts[] = {
      .help = "How long the repeat of a submit with the same Idempotency-Key makes no second job."},
     {"stop-grace", 0, OPT_DURATION, FIELD(stop_ms), "5s", 0, 60000,
      .help = "How long requests that have begun may take when the broker is stopped."},
+    {"doctor", 0, OPT_BOOL, FIELD(is_doctor),
+     .help = "Do not serve: look at the database, tell what is wrong, and end (`jobmill doctor`)."},
+    {"repair", 0, OPT_BOOL, FIELD(is_repair), .help = "With --doctor: mend what can be mended."},
+    {"rebuild-redis", 0, OPT_BOOL, FIELD(rebuilds_redis),
+     .help = "With --doctor: take this broker's jobs out of Redis and back into the backlog."},
+    {"json", 0, OPT_BOOL, FIELD(is_json), .help = "With --doctor: tell it as JSON."},
     {"log-level", 0, OPT_ENUM, FIELD(log_level), "info", .words = level_words,
      .env = "JOBMILL_LOG_LEVEL", .help = "The least urgent messages that are shown."},
 };
@@ -57,20 +64,39 @@ static const struct opt_program program = {
     .has_config = true,
 };
 
+static int serve(const struct broker_conf *conf)
+{
+    struct broker *broker = calloc(1, sizeof(*broker));
+    int code;
+
+    if (broker == NULL || broker_start(broker, conf) != 0)
+        _exit(1); /* what was started is not taken down again: the kernel does that */
+    code = broker_run(broker);
+    free(broker);
+    return code;
+}
+
+static int look(const struct broker_conf *conf)
+{
+    struct doctor_conf doctor = {.db = conf->db,
+                                 .redis = conf->redis,
+                                 .node = (unsigned)conf->node,
+                                 .is_repair = conf->is_repair,
+                                 .rebuilds_redis = conf->rebuilds_redis,
+                                 .is_json = conf->is_json};
+
+    return doctor_run(&doctor);
+}
+
 int main(int argc, char **argv)
 {
     struct broker_conf conf = {0};
     struct opt_rest rest;
-    struct broker *broker;
     int code = opt_start(&program, argc, argv, &conf, &rest);
 
     if (code < 0) {
         log_setup(program.name, (enum log_level)log_parse_level(level_words[conf.log_level]));
-        broker = calloc(1, sizeof(*broker));
-        if (broker == NULL || broker_start(broker, &conf) != 0)
-            _exit(1); /* what was started is not taken down again: the kernel does that */
-        code = broker_run(broker);
-        free(broker);
+        code = conf.is_doctor ? look(&conf) : serve(&conf);
     }
     opt_done(&rest);
     return code;

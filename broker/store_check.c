@@ -60,7 +60,7 @@ static int check_absent(const char *path, const struct files *f, const struct st
                         char ret_sentence[256])
 {
     bool was_there = f->wal.size_bytes > 0 || mark->state == STORE_MARK_SERVING ||
-                     (f->exists && mark->state == STORE_MARK_STOPPED);
+                     mark->state == STORE_MARK_STOPPED;
 
     if (!was_there)
         return 0;
@@ -241,5 +241,6 @@ int store_check_pages(sqlite3 *db, char ret_complaint[128])
         rc = strcmp(ret_complaint, "ok") == 0 ? SQLITE_OK : SQLITE_CORRUPT;
     }
     (void)sqlite3_finalize(stmt);
+    (void)sqlite3_db_release_memory(db); /* the pages that were read; it cannot fail */
     return rc;
 }

@@ -7,6 +7,7 @@
 
 #include "client/tool/cmd_batch.h"
 #include "client/tool/cmd_change.h"
+#include "client/tool/cmd_doctor.h"
 #include "client/tool/cmd_job.h"
 #include "client/tool/cmd_list.h"
 #include "client/tool/cmd_patch.h"
@@ -65,6 +66,10 @@ static const struct tool_command commands[] = {
     {"tasks", "", "list tasks", cmd_list_tasks, "Lists the tasks that worker hosts serve."},
     {"task", "NAME ", "set a task's limits", cmd_queue_task,
      "Sets a task's limits and defaults, and shows it; they outlast a restart."},
+    {"doctor", "", "look at a database that no broker uses, and mend it", cmd_doctor_run,
+     "Looks at every page and row of a broker's database, tells in sentences what is wrong, and\n"
+     "with --repair mends what can be mended, after a copy of the files. The broker has to be\n"
+     "stopped. Exit status: 0 healthy, or mended; 1 something is wrong; 2 it could not look."},
     {"version", "", "print the version", run_version, "Prints the version of this program."},
     {"help", "[COMMAND] ", "explain a command", run_help, "Explains a command."},
     {0},

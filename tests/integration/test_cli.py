@@ -240,7 +240,7 @@ class Help(ToolTest):
         out = self.tool("help")
         self.assertEqual(re.findall(r"(?m)^  (\d)  ", out), [str(code) for code in range(8)])
         commands = re.findall(r"(?m)^  ([a-z]+) +\S", out.partition("Commands:")[2])
-        self.assertEqual(len(commands), 21)
+        self.assertEqual(len(commands), 22)
         for command in commands:
             text = self.tool("help", command)
             self.assertIn("Usage: jobmill", text)

@@ -255,6 +255,20 @@ class Documents(unittest.TestCase):
         self.assertEqual(rows, re.findall(r"^\| (\d+) \| `(\w+)` \| [^|]+ \|$",
                                           self.section("Messages in Redis"), re.M))
 
+    def test_findings_are_those_of_the_doctor(self):
+        rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|$", read("docs/doctor.md"), re.M)
+        join = lambda text: "".join(re.findall(r'"([^"]*)"', text))
+        table = read("broker/doctor_checks.c").partition("struct check checks[]")[2]
+        checks = [(code, join(what), join(remedy)) for code, what, remedy in re.findall(
+            r'^    \{"(\w+)",\s*((?:"[^"]*"\s*)+),\s*((?:"[^"]*"\s*)+),', table, re.M)]
+        self.assertGreater(len(checks), 20)
+        self.assertEqual(checks, rows[-len(checks):])
+        others = set()
+        for name in ("", "_files", "_pages"):
+            others |= set(re.findall(r'doctor_report_add\(\s*&d->report,\s*(?:is_index \? )?"(\w+)"',
+                                     read(f"broker/doctor{name}.c")))
+        self.assertEqual(others | {"pages"}, {code for code, _, _ in rows[:-len(checks)]})
+
     def test_metrics_are_those_that_metrics_c_writes(self):
         source = set(re.findall(r'put\w*\(\s*out,\s*"(\w+)"', read("broker/metrics.c")))
         self.assertGreater(len(source), 30)

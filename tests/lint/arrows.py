@@ -21,7 +21,7 @@ PARTS = {
 
 # A header of a library (pattern), and the files that may include it.
 LIBRARIES = {
-    "sqlite3.h": ["broker/store*.[ch]", "broker/reader*.[ch]"],
+    "sqlite3.h": ["broker/store*.[ch]", "broker/reader*.[ch]", "broker/doctor*.[ch]"],
     "hiredis/*": ["broker/carrier_redis.c", "broker/redis_*.c", "worker/redis.c"],
     "hiredis.h": [],
     "uv.h": ["broker/*", "worker/*", "client/*"],

@@ -171,6 +171,7 @@ static void a_torn_end_is_no_damage_and_a_torn_beginning_is(void **state)
 static void a_database_that_is_gone_or_empty_is_refused(void **state)
 {
     struct fixture *f = *state;
+    char lock[400];
 
     assert_int_equal(unlink(f->path), 0);
     damage_refused(f, "is gone, but a broker has kept jobs there");
@@ -182,7 +183,10 @@ static void a_database_that_is_gone_or_empty_is_refused(void **state)
     fixture_close(f);
     damage_cut(f, "", 0);
     damage_refused(f, "is empty, but a broker has kept jobs there");
-    assert_int_equal(unlink(f->path), 0); /* after an end in order one may begin anew */
+    assert_int_equal(unlink(f->path), 0);
+    damage_refused(f, "is gone, but a broker has kept jobs there");
+    damage_name(f, ".lock", lock); /* as the sentence says */
+    assert_int_equal(unlink(lock), 0);
     fixture_open(f);
 }
 

@@ -277,7 +277,7 @@ static void die_everywhere(bool has_power_cut)
 {
     int before = 0, deaths = 0, behind = 0;
 
-    for (int at = 1; behind < 6; at += at < 16 ? 1 : 9) {
+    for (int at = 1; behind < 6; at += at < 12 ? 1 : 17) {
         int version = die_once(at, has_power_cut);
 
         deaths++;
@@ -285,7 +285,7 @@ static void die_everywhere(bool has_power_cut)
         behind += version != 1;
     }
     print_message("%d deaths, %d of them before the commit\n", deaths, before);
-    assert_in_range(before, 20, 200);
+    assert_in_range(before, 12, 200);
 }
 
 static void a_start_that_dies_in_it_leaves_the_old_or_the_new(void **state)
