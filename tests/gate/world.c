@@ -460,7 +460,7 @@ static void open_core(struct world *w)
 {
     struct core_conf conf = {.heartbeat_ms = HEARTBEAT_MS, .lease_ms = 15000, .seed = 1};
     struct core_seams seams;
-    char address[128];
+    char address[100];
 
     snprintf(address, sizeof(address), "%s/redis", w->dir);
     redis_open(&w->redis, address);
@@ -481,7 +481,7 @@ static void open_front(struct world *w)
         .core = &w->core, .reader = w->reader, .store = w->store_conf, .loop = &w->loop};
     struct http_conf http = {.clock = &w->clock, .max_body_bytes = ANSWER_BYTES};
     struct http_reason reason = {{0}};
-    char address[128];
+    char address[100];
 
     must(api_init(&w->api, &conf), "the interface");
     must(api_start(&w->api), "the interface");
