@@ -2,12 +2,13 @@
 part by part, under callgrind, compared with what is recorded in counts.json. No clock is read, so a busy
 machine changes nothing.
 
-usage: gate.py [--record | --table [PART]]
+usage: gate.py [--record | --table [PART] | --budget]
 
 A part that takes over 5 % more than is recorded is a failure that names the functions which grew; one that
 takes over 5 % less asks to be recorded anew (`./dev gate --record`), so that the gain can't be lost unseen.
 Counts depend on the compiler and the libraries: with other versions than the recorded ones nothing is
-compared (exit 77). --table shows where the instructions of each part go, or of one in full.
+compared (exit 77). --table shows where the instructions of each part go, or of one in full; --budget what one
+job costs step by step (budget.py).
 """
 
 import argparse
@@ -40,7 +41,7 @@ def versions():
 
 
 def run():
-    """The parts in order: name → (operations, {function: instructions})."""
+    """What callgrind wrote of each part, in order."""
     with tempfile.TemporaryDirectory(prefix="gate-", dir=BIN.parent) as folder:
         words = ["valgrind", "--tool=callgrind", "--quiet", "--callgrind-out-file=out", BIN / "gate"]
         done = subprocess.run(words, cwd=folder, env={**os.environ, **PLAIN_CPU}, check=False,
@@ -48,10 +49,10 @@ def run():
         if done.returncode != 0:
             sys.exit(f"the script failed under callgrind: {done.stdout}{done.stderr}")
         files = sorted(pathlib.Path(folder).glob("out.*"), key=lambda path: int(path.suffix[1:]))
-        parts = dict(read(path.read_text()) for path in files)
-    if not parts:
+        texts = [path.read_text() for path in files]
+    if not texts:
         sys.exit("callgrind left no counts")
-    return parts
+    return texts
 
 
 # What the compiler adds to the names of its copies of one function, and callgrind to those of recursive ones.
@@ -69,10 +70,15 @@ class Names:
         return self.known.setdefault(number, COPY.sub("", name))
 
 
-def read(text):
-    """One file of callgrind: what each function took itself, without what it called. What has no name
-    (libraries without symbols) is summed up by library."""
+def head(text):
+    """(name, operations)"""
     trigger = re.search(r"^desc: Trigger: Client Request: (\d+) (.*)$", text, re.MULTILINE)
+    return trigger.group(2), int(trigger.group(1))
+
+
+def read(text):
+    """One file of callgrind as name, (operations, {function: instructions}): what each function took itself,
+    without what it called. What has no name (libraries without symbols) is summed up by library."""
     functions, objects, costs = Names(), Names(), {}
     function = library = ""
     is_call = False
@@ -93,7 +99,8 @@ def read(text):
             if not is_call:
                 costs[name] = costs.get(name, 0) + int(line.split()[1])
             is_call = False
-    return trigger.group(2), (int(trigger.group(1)), costs)
+    name, ops = head(text)
+    return name, (ops, costs)
 
 
 def recorded_form(parts):
@@ -142,9 +149,19 @@ def table(parts, wanted):
             print(f"  {cost / ops:>12,.0f}  {cost / total:6.1%}  {function}")
 
 
+def show_budget(texts):
+    import budget  # needs the bench beside it, which the comparison does not
+    for text in texts:
+        name, ops = head(text)
+        if name in ("submit", "end to end", "drain"):
+            budget.print_steps(name, ops, budget.by_step(budget.Lines(text, COPY)))
+    budget.print_measured(seconds=4, connections=128)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--record", action="store_true")
+    parser.add_argument("--budget", action="store_true")
     parser.add_argument("--table", nargs="?", const=True, metavar="PART")
     args = parser.parse_args()
     if not (BIN / "gate").exists() or not shutil.which("valgrind"):
@@ -152,13 +169,17 @@ def main():
         sys.exit(SKIPPED)
     made_with = versions()
     old = json.loads(COUNTS.read_text()) if COUNTS.exists() else {"made with": {}, "parts": {}}
-    if not args.record and not args.table and made_with != old["made with"]:
+    shows = args.table or args.budget
+    if not args.record and not shows and made_with != old["made with"]:
         other = ", ".join(f"{name} {made_with[name]}, not {old['made with'].get(name)}"
                           for name in made_with if made_with[name] != old["made with"].get(name))
         print(f"skipped: the counts were recorded with other versions: {other}")
         sys.exit(SKIPPED)
-    parts = run()
-    if args.table:
+    texts = run()
+    parts = dict(read(text) for text in texts)
+    if args.budget:
+        show_budget(texts)
+    elif args.table:
         table(parts, args.table)
     elif args.record:
         COUNTS.write_text(json.dumps({"made with": made_with, "parts": recorded_form(parts)}, indent=1) + "\n")
