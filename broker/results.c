@@ -252,11 +252,15 @@ static void halve_slice(struct results *r)
         r->slice_jobs /= 2;
 }
 
-/* Aims the next slice at RESULTS_SLICE_BYTES by the size of this one's entries. */
-static void adapt_slice(struct results *r, size_t entries, size_t bytes)
+/* Aims the next slice at RESULTS_SLICE_BYTES by the size of this one's entries, as they were read:
+ * of one that is too long only the beginning is kept, but all of it had to be received. */
+static void adapt_slice(struct results *r, const struct span *items, size_t n)
 {
-    size_t average = bytes / entries + 1, fits = RESULTS_SLICE_BYTES / average;
+    size_t bytes = 0, fits;
 
+    for (size_t i = 0; i < n; i++)
+        bytes += items[i].len;
+    fits = RESULTS_SLICE_BYTES / (bytes / n + 1);
     if (fits > r->slice_jobs * 4)
         fits = r->slice_jobs * 4;
     if (fits > RESULTS_SLICE_JOBS)
@@ -384,7 +388,7 @@ static void take_slice(struct results *r, const struct span *items, size_t n)
     else
         r->apply.event_count = r->apply.bad_count = 0;
     if (n > 0)
-        adapt_slice(r, n, r->bytes.len);
+        adapt_slice(r, items, n);
     apply_slice(r, is_last);
 }
 

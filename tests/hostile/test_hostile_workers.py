@@ -5,7 +5,7 @@ import unittest
 import tools
 import workers
 
-SIZES = {"strange_beats": 4, "oversized": 20, "flood": 20000, "many_beats": 20000, "many_hosts": 2000,
+SIZES = {"strange_beats": 4, "oversized": 20, "oversized_list": 200, "flood": 20000, "many_beats": 20000, "many_hosts": 2000,
          "junk_jobs": 8, "junk_orders": 4}  # MiB, or entries
 
 

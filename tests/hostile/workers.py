@@ -184,6 +184,18 @@ def oversized(mill, size):
     return {"cases": len(frames)}
 
 
+def oversized_list(mill, size):
+    """A list of entries that are all too long: behind the first slice they are read one by one, since all of
+    each has to be received although little of it is kept."""
+    slices = mill.metric("results_slices_total")
+    before = mill.metric('results_dropped_total{reason="quarantined"}')
+    entry = b"\0" * 1100000
+    push(mill, *[entry] * size)
+    mill.wait_metric('results_dropped_total{reason="quarantined"}', before + size, 60)
+    expect("slices", mill.metric("results_slices_total") - slices >= (size - 128) / 4, True)
+    return {"cases": 1}
+
+
 # ---- heartbeats ----
 
 def own_host(mill):
@@ -365,4 +377,4 @@ def junk_orders(mill, size):
 
 
 ALL = [wrong_types, not_given, bad_results, extremes, versions, junk_jobs, junk_orders, key_types,
-       same_host_twice, strange_beats, oversized, flood, many_beats, many_hosts]
+       same_host_twice, strange_beats, oversized, oversized_list, flood, many_beats, many_hosts]
