@@ -18,6 +18,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <hiredis/async.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -272,14 +273,29 @@ void redis_link_start(struct redis_link *l)
     try_connect(l);
 }
 
+/* hiredis 0.14 sends a command for whose callback there was no memory, and would give its answer to
+ * the next one. A connection with an error neither writes nor reads: it breaks in its next turn,
+ * and the command is surely not sent. */
+static bool has_callback(redisAsyncContext *ac, const redisCallback *last)
+{
+    if (ac->replies.tail != last)
+        return true;
+    ac->c.err = REDIS_ERR_OOM;
+    snprintf(ac->c.errstr, sizeof(ac->c.errstr), "out of memory");
+    return false;
+}
+
 int redis_link_send(struct redis_link *l, redis_reply_cb on_reply, void *data, size_t argc,
                     const char **argv, const size_t *argv_len)
 {
-    if (!l->is_up || l->ac == NULL)
+    const redisCallback *last;
+
+    if (!l->is_up || l->ac == NULL || l->ac->c.err != 0)
         return JM_ECARRIER;
+    last = l->ac->replies.tail;
     if (redisAsyncCommandArgv(l->ac, on_reply, data, (int)argc, argv, argv_len) != REDIS_OK)
         return JM_ECARRIER;
-    return 0;
+    return has_callback(l->ac, last) ? 0 : JM_ECARRIER;
 }
 
 /* redisAsyncFree calls the callbacks of open commands with NULL, then on_disconnected if it had

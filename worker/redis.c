@@ -498,20 +498,36 @@ static void on_reply(redisAsyncContext *context, void *reply, void *data)
     command->done(command, error, &claim);
 }
 
+/* hiredis 0.14 sends a command for whose callback there was no memory, and would give its answer to
+ * the next one. A connection with an error neither writes nor reads: it breaks in its next turn,
+ * and the command is surely not sent. */
+static bool has_callback(redisAsyncContext *context, const redisCallback *last)
+{
+    if (context->replies.tail != last)
+        return true;
+    context->c.err = REDIS_ERR_OOM;
+    snprintf(context->c.errstr, sizeof(context->c.errstr), "out of memory");
+    return false;
+}
+
 int redis_line_send(struct redis_line *link, struct redis_command *command,
                     const struct span *words, size_t count)
 {
     const char *argv[REDIS_WORDS];
     size_t lens[REDIS_WORDS];
+    const redisCallback *last;
 
     assert(count <= REDIS_WORDS && !command->is_in_flight);
-    if (!link->is_up)
+    if (!link->is_up || link->context->c.err != 0)
         return JM_ECARRIER;
     for (size_t i = 0; i < count; i++) {
         argv[i] = (const char *)words[i].data;
         lens[i] = words[i].len;
     }
-    if (redisAsyncCommandArgv(link->context, on_reply, command, (int)count, argv, lens) != REDIS_OK)
+    last = link->context->replies.tail;
+    if (redisAsyncCommandArgv(link->context, on_reply, command, (int)count, argv, lens) !=
+            REDIS_OK ||
+        !has_callback(link->context, last))
         return JM_ECARRIER;
     command->is_in_flight = true;
     return 0;
