@@ -60,7 +60,7 @@ void crash_within(const char *name)
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
     struct itimerspec after = {{0, 0}, {0, 0}};
     struct timespec now;
-    timer_t timer;
+    timer_t timer = NULL;
 
     if (!is_time_up(name))
         return;
