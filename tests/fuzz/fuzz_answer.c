@@ -9,6 +9,7 @@
 #include "client/jobmill_answer.h"
 #include "client/jobmill_job.h"
 #include "lib/mp.h"
+#include "tests/fuzz/mutate.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

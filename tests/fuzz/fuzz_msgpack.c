@@ -6,6 +6,7 @@
 
 #include "lib/json.h"
 #include "lib/mp.h"
+#include "tests/fuzz/mutate.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

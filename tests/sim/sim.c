@@ -15,6 +15,8 @@ enum { MAX_STEPS = 200000, QUIET_LIMIT_S = 600 };
 
 uint64_t sim_random(struct sim *s, uint64_t below)
 {
+    if (s->choose != NULL)
+        return s->choose(s, below);
     s->random_state += UINT64_C(0x9e3779b97f4a7c15);
     return hash_of_u64(s->random_state) % below;
 }

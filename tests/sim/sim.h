@@ -187,6 +187,7 @@ void sim_fail(struct sim *s, const char *fmt, ...) JM_PRINTF(2, 3);
 struct sim {
     uint64_t seed;
     uint64_t random_state;
+    uint64_t (*choose)(struct sim *s, uint64_t below); /* if it is set, in the generator's place */
     enum sim_plant plant;
     bool faults_on;
     uint64_t now_ns;
