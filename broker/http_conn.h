@@ -103,7 +103,8 @@ struct http_server {
     struct list dirty;
     struct http_deadlines deadlines;
     uint64_t timer_due_ms;
-    uint64_t give_back_ms;
+    uint64_t give_back_ms; /* when malloc is to give memory back to the system */
+    uint64_t give_back_after_ms;
     uv_timer_t timer;
     uv_prepare_t prepare;
     uv_check_t check;

@@ -30,7 +30,8 @@ enum {
     OVERFLOW_CONNECTIONS = 128, /* above the limit, that are told so */
     TIMER_STEP_MS = 5,          /* the timer is not armed for less */
     GIVE_BACK_BYTES = 64 << 20,
-    GIVE_BACK_AFTER_MS = 1000,
+    GIVE_BACK_FIRST_MS = 1000,
+    GIVE_BACK_LAST_MS = 16000,
 };
 
 void http_server_mark(struct http_server *s, struct http_conn *c)
@@ -64,6 +65,17 @@ static void close_all(struct http_server *s)
     http_conn_close(LIST_ENTRY(node, struct http_conn, link));
 }
 
+/* Not once only: requests of clients that are gone may be in work for long, and each frees its
+ * part. */
+static void give_back(struct http_server *s)
+{
+    s->give_back_after_ms *= 2;
+    s->give_back_ms = s->give_back_after_ms <= GIVE_BACK_LAST_MS
+                          ? uv_now(s->loop) + s->give_back_after_ms
+                          : HTTP_DEADLINE_NEVER;
+    (void)malloc_trim(0);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct http_server *s = timer->data;
@@ -78,10 +90,8 @@ static void on_timer(uv_timer_t *timer)
         s->stop_due_ms = HTTP_DEADLINE_NEVER;
         close_all(s);
     }
-    if (now_ms >= s->give_back_ms) {
-        s->give_back_ms = HTTP_DEADLINE_NEVER;
-        (void)malloc_trim(0);
-    }
+    if (now_ms >= s->give_back_ms)
+        give_back(s);
 }
 
 static void arm_timer(struct http_server *s)
@@ -122,7 +132,8 @@ static void note_peak(struct http_server *s)
     if (s->peak_bytes < GIVE_BACK_BYTES || bytes > s->peak_bytes / 8)
         return;
     s->peak_bytes = bytes;
-    s->give_back_ms = uv_now(s->loop) + GIVE_BACK_AFTER_MS;
+    s->give_back_after_ms = GIVE_BACK_FIRST_MS;
+    s->give_back_ms = uv_now(s->loop) + GIVE_BACK_FIRST_MS;
 }
 
 void http_server_flush(struct http_server *s)

@@ -342,7 +342,7 @@ def never_reading(mill, size):
     batch = (b"POST /v1/jobs/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
              b"Content-Length: %d\r\n\r\n%s" % (len(items), items))
     before = mill.metric('http_cut_off_total{reason="unread"}')
-    requests = size * 2 * 32
+    requests = size * 3 * 32
     with Watch(mill, UNREAD_BYTES + requests * REQUEST_BYTES + SLACK_BYTES) as watch, tools.Good(mill):
         with contextlib.ExitStack() as stack:
             for data, share in ((one * 32, 1), (page * 32, 4), (batch, 16)):
