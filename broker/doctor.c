@@ -63,6 +63,26 @@ static int open_db(struct doctor *d, const char *path)
     return rc == SQLITE_OK ? doctor_words_add(d->db) : rc;
 }
 
+/* What open_db passes over, a start does not. */
+static void probe(struct doctor *d)
+{
+    sqlite3 *db = NULL;
+    int64_t tables = 0;
+    int rc = sqlite3_open_v2(d->conf.db, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+
+    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    if (rc == SQLITE_OK)
+        rc = doctor_ask(db, "SELECT count(*) FROM sqlite_schema", &tables);
+    if ((rc & 0xff) == SQLITE_CORRUPT) {
+        d->is_damaged = true;
+        doctor_report_add(&d->report, "pages",
+                          "What can be read goes into a new database, which takes the place of "
+                          "this one.",
+                          "SQLite does not open it: %.100s.", sqlite3_errmsg(db));
+    }
+    (void)sqlite3_close(db);
+}
+
 static void close_db(struct doctor *d)
 {
     (void)sqlite3_close(d->db);
@@ -177,6 +197,8 @@ static int look(struct doctor *d)
 {
     int rc = check_owner(d);
 
+    if (rc == 0)
+        probe(d);
     if (rc == 0)
         rc = find_version(d);
     if (rc != 0)

@@ -300,6 +300,20 @@ static void a_damaged_page_costs_only_what_was_on_it(void **state)
     submit(f, 30, "q", JOB_QUEUED);
 }
 
+/* SQLite opens it no more; the doctor does, and what it calls mended is. */
+static void a_cut_database_is_salvaged(void **state)
+{
+    struct fixture *f = *state;
+
+    damage_cut(f, "", damage_size(f, "") - 3 * 4096);
+    damage_refused(f, "is damaged");
+    assert_int_equal(doctor(f, false), DOCTOR_FINDINGS);
+    assert_int_equal(doctor(f, true), DOCTOR_HEALTHY);
+    assert_int_equal(doctor(f, false), DOCTOR_HEALTHY);
+    fixture_open(f);
+    fixture_check_counts(f);
+}
+
 static void requests_on_a_damaged_page_are_told_one_by_one(void **state)
 {
     struct fixture *f = *state;
@@ -415,6 +429,7 @@ int main(void)
         DOCTOR_TEST(every_finding_is_found_mended_and_gone),
         DOCTOR_TEST(an_index_that_lacks_a_row_is_made_anew),
         DOCTOR_TEST(a_damaged_page_costs_only_what_was_on_it),
+        DOCTOR_TEST(a_cut_database_is_salvaged),
         DOCTOR_TEST(requests_on_a_damaged_page_are_told_one_by_one),
         DOCTOR_TEST(a_repair_that_was_interrupted_is_ended),
         DOCTOR_TEST(a_damaged_log_is_given_up_only_on_order),
