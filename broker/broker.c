@@ -109,6 +109,7 @@ static void turn(struct broker *b)
         reader_end(b->reader);
     carrier_redis_flush(b->carrier);
     http_server_flush(b->server);
+    carrier_redis_flush_late(b->carrier);
     writer_flush(b->writer);
 }
 

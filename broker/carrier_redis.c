@@ -143,6 +143,14 @@ static void on_second_reply(redisAsyncContext *ac, void *reply, void *data)
 static const struct redis_callbacks callbacks = {
     .on_reply = on_reply, .on_first = on_first_reply, .on_second = on_second_reply};
 
+/* A removal goes with the next wait in one write, when that is to come. */
+static struct redis_link *link_for(struct carrier_redis *r, const struct carrier_req *req)
+{
+    bool goes_late = req->verb == CARRIER_REMOVE && redis_await_is_free(&r->await);
+
+    return goes_late ? &r->await.link : &r->commands;
+}
+
 static int send_it(struct carrier_redis *r, struct carrier_req *req)
 {
     int status;
@@ -150,7 +158,7 @@ static int send_it(struct carrier_redis *r, struct carrier_req *req)
     if (req->verb == CARRIER_AWAIT)
         return redis_await_send(&r->await, req);
     list_push_back(&r->sent, &req->link);
-    status = redis_command_send(&r->command, &r->commands, req, &callbacks);
+    status = redis_command_send(&r->command, link_for(r, req), req, &callbacks);
     if (status != 0)
         list_remove(&req->link);
     return status;
@@ -367,6 +375,10 @@ void carrier_redis_start(struct carrier_redis *r)
 void carrier_redis_flush(struct carrier_redis *r)
 {
     redis_link_flush(&r->commands);
+}
+
+void carrier_redis_flush_late(struct carrier_redis *r)
+{
     redis_link_flush(&r->await.link);
 }
 

@@ -36,8 +36,10 @@ struct carrier *carrier_redis_carrier(struct carrier_redis *r);
 /* Behind core_init, which sets the callbacks. */
 void carrier_redis_start(struct carrier_redis *r);
 
-/* Writes what was sent in this turn of the loop; to be called at the end of each. */
+/* Writes what was sent in this turn of the loop; to be called at the end of each. What nobody waits
+ * for (the removal of a list, and the next wait for one) goes later than answers to clients. */
 void carrier_redis_flush(struct carrier_redis *r);
+void carrier_redis_flush_late(struct carrier_redis *r);
 
 const struct carrier_stats *carrier_redis_stats(const struct carrier_redis *r);
 

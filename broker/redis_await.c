@@ -149,6 +149,11 @@ int redis_await_send(struct redis_await *a, struct carrier_req *req)
 
 /* ---- the link ---- */
 
+bool redis_await_is_free(const struct redis_await *a)
+{
+    return a->link.is_up && a->req == NULL;
+}
+
 static void on_id(redisAsyncContext *ac, void *reply, void *data)
 {
     struct redis_await *a = data;

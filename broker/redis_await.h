@@ -39,6 +39,9 @@ void redis_await_done(struct redis_await *a);
 /* Returns 0, and the request will be completed; or JM_ECARRIER, and it is not sent. */
 int redis_await_send(struct redis_await *a, struct carrier_req *req) JM_MUST_CHECK;
 
+/* Whether its link is up, and would carry out another command at once. */
+bool redis_await_is_free(const struct redis_await *a);
+
 /* The request under way, if there is one, is to be answered now. */
 void redis_await_hurry(struct redis_await *a);
 

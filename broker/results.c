@@ -174,12 +174,18 @@ static void send_read(struct results *r)
     carrier_send(r->core->seams.carrier, &r->read);
 }
 
+static void send_remove(struct results *r);
+
+/* If it failed, the next start of the link removes it; but the connection that it was on may have
+ * broken alone. */
 static void on_removed(struct carrier_req *req)
 {
     struct results *r = JM_CONTAINER_OF(req, struct results, remove);
 
     CRASH_POINT("results-removed");
-    r->is_remove_open = false; /* if it failed: the next start of the link removes it */
+    r->is_remove_open = false;
+    if (req->status == JM_EUNKNOWN && r->core->dispatch.is_link_up)
+        send_remove(r);
 }
 
 static void send_remove(struct results *r)
@@ -423,6 +429,7 @@ static void on_awaited(struct carrier_req *req)
 {
     struct results *r = JM_CONTAINER_OF(req, struct results, await);
 
+    CRASH_POINT("results-moved");
     r->is_await_open = false;
     r->take_number = req->number;
     follow_read(r, req, req->status != 0);

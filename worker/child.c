@@ -67,6 +67,7 @@ struct child {
     struct pace pace;
     struct task_call call;
     struct ends ends;
+    uint32_t pid;
     unsigned backoff_ms;
 
     struct claimed claimed[JM_CLAIM_JOBS];
@@ -190,7 +191,7 @@ static void encode_end(struct child *child, uint64_t begun_ns, int64_t begun_at_
     run_describe(&child->call, &event);
     event.host = conf->host;
     event.slot = conf->slot;
-    event.pid = (uint32_t)getpid();
+    event.pid = child->pid;
     event.begun_at_ms = begun_at_ms;
     event.run_us = (end_ns - begun_ns) / 1000;
     if (!ends_encode(&child->ends, &event)) {
@@ -418,6 +419,7 @@ static int open_child(struct child *child)
     child->registry =
         (struct registry){.has_test_tasks = conf->has_test_tasks, .tasks_dir = conf->tasks_dir};
     child->backoff_ms = CHILD_BACKOFF_FIRST_MS;
+    child->pid = (uint32_t)getpid();
     run_init(&child->call);
     ends_init(&child->ends, child->shm);
     if (!redis_parse_address(conf->redis, &child->address) || !read_queues(child))

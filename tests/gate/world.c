@@ -413,6 +413,7 @@ static void on_turn(struct world *w)
     carrier_redis_flush(w->carrier);
     if (w->server != NULL)
         http_server_flush(w->server);
+    carrier_redis_flush_late(w->carrier);
 }
 
 static void on_prepare(uv_prepare_t *prepare)
