@@ -5,7 +5,8 @@
 
 A good client's p99 beside an attack is held against its p99 without one, both in the same run. One 2-core
 machine runs the broker, Redis, the workers, the good client and the attacker, so an attack that is above the
-limit is tried again, and counts only if it is so each time."""
+limit is tried again, and counts only if it is so each time. Beside hostile workers it is a figure only: who
+floods Redis itself keeps it busy for everybody."""
 
 import json
 import resource
@@ -70,7 +71,7 @@ def run_once(attack, mill, figures):
     p99 = max(seen["p99_ms"] for seen in Watched.seen_all)
     quiet = quiet_ms(mill)
     figures[f"{attack.__name__}_p99_ms"] = [p99, quiet]
-    if p99 > TIMES * quiet and p99 > LEAST_MS:
+    if attack in clients.ALL and p99 > TIMES * quiet and p99 > LEAST_MS:
         return f"{attack.__name__}: a good client's p99 is {p99} ms, and {quiet} without", True
     return None, False
 
