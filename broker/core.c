@@ -361,5 +361,6 @@ void core_cancel(struct core *c, struct core_cancel *x)
 
 int core_wait(struct core *c, struct waiter *w, uint64_t id)
 {
+    results_hurry(&c->results);
     return waiters_add(&c->waiters, w, id);
 }

@@ -16,6 +16,9 @@
  * mark: the one under way is then hurried to its end, since it may have looked before the mark was
  * asked for. While it is under way no other is sent: both would take under the same number. The
  * removal of list N goes out together with the next round.
+ *
+ * Before a round that waits there may be a rest (RESTING), see may_rest; a mark or somebody who
+ * begins to wait for an end cuts it short.
  */
 #include "broker/results.h"
 
@@ -33,6 +36,8 @@ enum {
     RETRY_MS = 100,
     FIRST_JOBS = 128, /* of a new list, whose entries may be larger than those before */
     BYTES_MAX = 64 << 20,
+    REST_MS = 30,
+    REST_RUN_US = 1000, /* jobs that take so long keep the workers busy meanwhile */
 };
 
 static void begin_round(struct results *r);
@@ -139,6 +144,30 @@ static void on_retry(struct timer *t)
 
     if (r->state == RESULTS_PAUSED)
         begin_round(r);
+    else if (r->state == RESULTS_RESTING)
+        watch(r);
+}
+
+/* A round for each end of a job of some milliseconds would cost more than a tenth of the job
+ * (results one by one: a wake-up of each thread, a transaction, an fsync, a push of the next job).
+ * If nobody waits for an end, several of them share one. Short jobs come in batches by
+ * themselves. */
+static bool may_rest(const struct results *r)
+{
+    uint64_t run_us = 0;
+
+    for (size_t i = 0; i < r->apply.event_count; i++)
+        run_us += r->events[i].event.run_us;
+    return r->offset > 0 && waiters_count(&r->core->waiters) == 0 &&
+           run_us >= r->apply.event_count * REST_RUN_US;
+}
+
+static void rest(struct results *r)
+{
+    const struct core_seams *seams = &r->core->seams;
+
+    r->state = RESULTS_RESTING;
+    timers_arm(seams->timers, &r->retry, clock_mono_ms(seams->clock) + REST_MS);
 }
 
 /* The round found the list empty, or has applied all of it. */
@@ -152,6 +181,8 @@ static void complete_round(struct results *r)
     }
     if (r->is_wanted || !has_read_all)
         begin_round(r);
+    else if (may_rest(r))
+        rest(r);
     else
         watch(r);
 }
@@ -473,10 +504,20 @@ void results_on_link(struct results *r, bool is_up)
 
 uint64_t results_mark(struct results *r)
 {
+    uint64_t mark = r->rounds + 1;
+
     r->is_wanted = true;
     if (r->state == RESULTS_WATCHING)
         carrier_hurry(r->core->seams.carrier);
-    return r->rounds + 1;
+    if (r->state == RESULTS_RESTING)
+        begin_round(r);
+    return mark;
+}
+
+void results_hurry(struct results *r)
+{
+    if (r->state == RESULTS_RESTING)
+        watch(r);
 }
 
 bool results_has_read(const struct results *r, uint64_t mark)

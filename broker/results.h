@@ -32,6 +32,7 @@ enum results_state {
     RESULTS_READING,  /* a slice is being read */
     RESULTS_APPLYING, /* a slice is with the store */
     RESULTS_REMOVING, /* all is applied; the list is being removed */
+    RESULTS_RESTING,  /* nobody waits for an end: some more are let come together first */
     RESULTS_PAUSED,   /* the store refused (full disk) or Redis did: tried again by the timer */
 };
 
@@ -83,6 +84,9 @@ void results_done(struct results *r);
 void results_start(struct results *r, uint64_t last_taken);
 
 void results_on_link(struct results *r, bool is_up);
+
+/* Somebody is about to wait for an end: there is no rest now. */
+void results_hurry(struct results *r);
 
 /* A number M such that once results_has_read(M), everything that was in the list when M was asked
  * for has been applied. Sees to it that a round begins. */

@@ -210,6 +210,46 @@ static void a_recall_that_was_cut_off_is_done_again(void **state)
     assert_int_equal(s->core->dispatch.jobs, 0);
 }
 
+static void note_end(struct waiter *w)
+{
+    w->id = 0;
+}
+
+/* Ends one claimed job of 5 ms every 2 ms; returns in how many slices their ends were applied. */
+static uint64_t end_one_by_one(struct sim *s, int jobs)
+{
+    uint64_t before = s->core->results.stats.slices;
+
+    for (int i = 0; i < jobs; i++) {
+        struct story_claimed claimed = story_claim(s, "live");
+
+        assert_int_not_equal(claimed.id, 0);
+        story_end_after(s, claimed, 5000);
+        sim_run_ms(s, 2);
+    }
+    return s->core->results.stats.slices - before;
+}
+
+static void ends_that_nobody_waits_for_share_a_round_and_a_waiter_ends_the_rest(void **state)
+{
+    enum { JOBS = 12 };
+    struct sim *s = *state;
+    struct waiter waiter = {.on_end = note_end};
+    uint64_t last = 0;
+
+    story_beat_for(s, 5, "live", 0);
+    for (int i = 0; i < 2 * JOBS; i++)
+        last = story_submit_bytes(s, "live", 100);
+    sim_run_ms(s, 100);
+    assert_in_range(end_one_by_one(s, JOBS), 1, JOBS / 4);
+    assert_int_equal(s->core->results.state, RESULTS_RESTING);
+    assert_int_equal(core_wait(s->core, &waiter, last), 0);
+    assert_int_not_equal(s->core->results.state, RESULTS_RESTING);
+    assert_in_range(end_one_by_one(s, JOBS), JOBS / 2, JOBS + 1);
+    sim_run_ms(s, 20);
+    assert_int_equal(waiter.id, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +263,7 @@ int main(void)
         STORY(a_new_queue_learns_at_once_who_serves_it),
         STORY(a_cancel_that_a_restart_forgot_is_ordered_by_the_heartbeats),
         STORY(a_recall_that_was_cut_off_is_done_again),
+        STORY(ends_that_nobody_waits_for_share_a_round_and_a_waiter_ends_the_rest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

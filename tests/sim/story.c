@@ -225,9 +225,11 @@ struct story_claimed story_claim(struct sim *s, const char *queue)
     return claimed;
 }
 
-void story_end(struct sim *s, struct story_claimed claimed, enum wire_event_kind kind)
+static void push_end(struct sim *s, struct story_claimed claimed, enum wire_event_kind kind,
+                     uint64_t run_us)
 {
     struct wire_event end = {.kind = kind,
+                             .run_us = run_us,
                              .id = claimed.id,
                              .attempt = claimed.attempt,
                              .host = STORY_HOST,
@@ -244,6 +246,16 @@ void story_end(struct sim *s, struct story_claimed claimed, enum wire_event_kind
     keys_results(key, 0);
     sim_redis_lpush(s, key, buf_span(&out));
     buf_done(&out);
+}
+
+void story_end(struct sim *s, struct story_claimed claimed, enum wire_event_kind kind)
+{
+    push_end(s, claimed, kind, 0);
+}
+
+void story_end_after(struct sim *s, struct story_claimed claimed, uint64_t run_us)
+{
+    push_end(s, claimed, WIRE_SUCCEEDED, run_us);
 }
 
 size_t story_end_all(struct sim *s, const char *queue)

@@ -64,6 +64,8 @@ struct story_claimed {
 };
 struct story_claimed story_claim(struct sim *s, const char *queue);
 void story_end(struct sim *s, struct story_claimed claimed, enum wire_event_kind kind);
+/* It succeeds, after so long. */
+void story_end_after(struct sim *s, struct story_claimed claimed, uint64_t run_us);
 size_t story_end_all(struct sim *s, const char *queue);
 
 #endif
