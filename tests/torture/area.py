@@ -7,6 +7,7 @@ import pathlib
 import struct
 
 SHIM = pathlib.Path(os.environ.get("JM_BUILD", "build/debug")).resolve() / "lib/torture_shim.so"
+SUPPRESSIONS = pathlib.Path(__file__).resolve().with_name("lsan.supp")
 
 AREA_BYTES = 4096
 AT_KIND, AT_ERROR, AT_AT, AT_SEEN, AT_FIRED, AT_ROLE = 0, 4, 8, 16, 24, 32
@@ -52,6 +53,7 @@ class Area:
     def env(self):
         options = ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0")))
         return {"LD_PRELOAD": str(SHIM), "JM_TORTURE_AREA": str(self.path),
+                "LSAN_OPTIONS": f"print_suppressions=0:suppressions={SUPPRESSIONS}",
                 "ASAN_OPTIONS": "exitcode=99:abort_on_error=0:detect_leaks=1:"
                                 "allocator_may_return_null=1:" + options}
 

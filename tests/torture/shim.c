@@ -1,7 +1,7 @@
 /*
  * shim.c: loaded into a program with LD_PRELOAD, it makes one call fail: the n-th of a kind since
- * the script armed the area (area.h) that JM_TORTURE_AREA names. Nothing happens before main, so
- * that the start of the C library and of a sanitizer is left alone. What a kind is depends on the
+ * the script armed the area (area.h) that JM_TORTURE_AREA names. Nothing happens before main or
+ * after it, so that the C library and a sanitizer are left alone. What a kind is depends on the
  * descriptor, too: a socket breaks in other ways than a file. Calls on the standard descriptors and
  * on event descriptors never fail: there the kernel has no such failure, and libuv says so by
  * abort.
@@ -565,9 +565,13 @@ static int (*real_main)(int, char **, char **);
 
 static int begin(int argc, char **argv, char **env)
 {
+    int code;
+
     open_area(argc, argv);
     is_begun = true;
-    return real_main(argc, argv, env);
+    code = real_main(argc, argv, env);
+    is_begun = false; /* what libraries do at the end of a process is theirs */
+    return code;
 }
 
 int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv, void (*init)(void),
