@@ -16,8 +16,11 @@ PORTION=250000
 mkdir -p "$found" "$crashes" build/fuzz-runs
 corpus=("$found")
 [[ ! -d tests/fuzz/corpus/$name ]] || corpus+=("tests/fuzz/corpus/$name")
-# A single allocation above 256 MiB or an input that takes 5 s is a finding too.
-options=(-timeout=5 -malloc_limit_mb=256 -print_final_stats=1 -verbosity=0
+# A single allocation above 256 MiB or an input that takes long is a finding too: 5 s, or, in a run
+# of hours beside whatever else a machine does, a minute.
+timeout=5
+[[ $2 != --runs ]] || timeout=60
+options=("-timeout=$timeout" -malloc_limit_mb=256 -print_final_stats=1 -verbosity=0
     -artifact_prefix="$crashes/$name-")
 max_len=65536
 if [[ $name == fuzz_core ]]; then

@@ -6,7 +6,8 @@ import os
 import pathlib
 import struct
 
-SHIM = pathlib.Path(os.environ.get("JM_BUILD", "build/debug")).resolve() / "lib/torture_shim.so"
+SHIM = (pathlib.Path(os.environ.get("JM_BIN", "build/asan/bin")).resolve().parent /
+        "lib/torture_shim.so")
 SUPPRESSIONS = pathlib.Path(__file__).resolve().with_name("lsan.supp")
 
 AREA_BYTES = 4096

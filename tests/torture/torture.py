@@ -140,10 +140,13 @@ def main():
     results = run_all(names, argv, options.parallel)
     violations = [v for result in results.values() for v in result["violations"]]
     print(json.dumps({"part": "torture", "seed": options.seed,
+                      "faults_by_kind": {name: r["fired"] for name, r in results.items()},
                       "cases": sum(r["cases"] for r in results.values()),
                       "fired": sum(r["fired"] for r in results.values()),
                       "programs_ended": sum(r["ends"] for r in results.values()),
-                      "violations": violations}))
+                      "violations": [" ".join(str(v.get(part, "")) for part in
+                                              ("scenario", "kind", "error", "n", "what"))
+                                     for v in violations]}))
     return 1 if violations else 0
 
 
