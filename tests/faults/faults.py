@@ -36,7 +36,8 @@ def say(*words):
 def run_chaos(options):
     import chaos
     kept = pathlib.Path(tempfile.gettempdir()) / f"jobmill-faults-{options.seed}"
-    return chaos.run(options.minutes, options.seed, say=say, kept=options.keep or kept)
+    return chaos.run(options.minutes, options.seed, options.kind, say=say,
+                     kept=options.keep or kept)
 
 
 def program(name, flavour, *command, counts_jobs=True):
@@ -159,6 +160,9 @@ def read_options():
     parser.add_argument("--minutes", type=float, default=5, help="of each part (default 5)")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 31),
                         help="of the schedule of faults")
+    parser.add_argument("--kind", action="append", metavar="FAULT",
+                        help="of chaos only faults of this kind, by its name in the table; may be "
+                             "given more than once")
     parser.add_argument("--sim", type=int, default=0, metavar="SEEDS",
                         help="so many simulated histories, too")
     parser.add_argument("--markdown", type=pathlib.Path,

@@ -9,7 +9,8 @@ A history is a set of events, each with the monotonic time `t` in nanoseconds:
     answer   n, out: "answer" (then status and what was told), "unsent" or "unknown"
              a call without an answer is unknown, too: it may have been done, or not, or be done later
     run      id or token, attempt; from the record that tasks keep: begun (t), run, ended
-    stale    an old state of Redis came back: what was delivered then may be delivered again
+    stale    an old state of Redis came back, or the disk lost what was not synced: what was sent just
+             before may be sent again as the same attempt
     fault    kinds: what was begun
     calm     no fault from now on
     job      the last read: one job, with its token (args.k) if it was read singly
@@ -342,7 +343,7 @@ def find_second_runs(h):
                 yield f"{job_id} ran {count} times as attempt {attempt}"
         told = dict(job.get("outcomes", ()))
         for attempt in sorted(set(attempts))[:-1]:
-            if attempt not in told:
+            if attempt not in told and not h.retries.get(job_id):
                 yield (f"{job_id} ran as attempts {sorted(set(attempts))} and does not tell how "
                        f"attempt {attempt} ended: {job.get('outcomes')}")
     for job_id, job in h.jobs.items():

@@ -113,6 +113,7 @@ class Disk:
         subprocess.run(["e2fsck", "-p", str(self.image)], capture_output=True, check=False)
         self.boot()
         self.mount()
+        self.free()  # that it was freed before may be lost as well
 
     def boot(self):
         self.boot_id.write_text(f"{uuid.uuid4()}\n")
