@@ -353,6 +353,7 @@ void dispatch_note_begun(struct dispatch *d, struct dispatch_job *job)
 
 int dispatch_note_lane(struct dispatch *d, struct queue *q, const struct store_lane_view *lane)
 {
+    q->take_at_ms = 0;
     return lanes_note(&d->lanes, q, lane);
 }
 

@@ -380,6 +380,12 @@ void dispatch_return_tokens(struct dispatch_job *job)
     job->has_token = job->has_key_token = false;
 }
 
+static void wait_until(const struct dispatch *d, uint64_t at_ms, uint64_t *wait_us)
+{
+    if (at_ms > dispatch_now_ms(d) && *wait_us > at_ms * 1000 - d->lanes.now_us)
+        *wait_us = at_ms * 1000 - d->lanes.now_us;
+}
+
 void dispatch_watch_tokens(struct dispatch *d, struct queue *q)
 {
     struct heap_node *first;
@@ -394,8 +400,8 @@ void dispatch_watch_tokens(struct dispatch *d, struct queue *q)
         if (own_us > 0 && own_us < wait_us)
             wait_us = own_us;
     }
-    if (q->swap_at_ms > dispatch_now_ms(d) && wait_us > q->swap_at_ms * 1000 - d->lanes.now_us)
-        wait_us = q->swap_at_ms * 1000 - d->lanes.now_us;
+    wait_until(d, q->swap_at_ms, &wait_us);
+    wait_until(d, q->take_at_ms, &wait_us);
     if (wait_us == UINT64_MAX)
         return;
     q->dispatch = d;

@@ -11,8 +11,9 @@
 #include "schema/limits.h"
 
 enum {
-    TAKE_SHARE = 8,    /* a take waits until an eighth of the window is free */
-    RESTART_US = 5000, /* no broker starts, finds its workers and takes within that */
+    TAKE_SHARE = 8,       /* a take waits until an eighth of the window is free */
+    RESTART_US = 5000,    /* no broker starts, finds its workers and takes within that */
+    TAKE_AGAIN_MS = 1000, /* where nothing may begin any more and nothing has expired yet */
 };
 
 struct take {
@@ -156,6 +157,14 @@ static size_t admit_all(struct take *t)
     return left;
 }
 
+/* All that is next should have begun by now. As long as the clock is mistrusted it does not expire
+ * (expiry.c), and would be found again and again. */
+static void wait_for_expiry(struct take *t)
+{
+    t->queue->take_at_ms = dispatch_now_ms(t->dispatch) + TAKE_AGAIN_MS;
+    expiry_look(&t->dispatch->core->expiry);
+}
+
 static void on_taken(struct store_op *op)
 {
     struct take *t = JM_CONTAINER_OF(op, struct take, op.op);
@@ -178,7 +187,7 @@ static void on_taken(struct store_op *op)
     if (op->status != 0)
         dispatch_pause_until(d, &d->refused_until_ms);
     else if (t->op.ret_count == 0)
-        expiry_look(&d->core->expiry); /* all that is next should have begun by now */
+        wait_for_expiry(t);
     d->stats.taken += t->op.ret_count - left;
     if (left > 0)
         take_return(t, left);
@@ -334,8 +343,8 @@ void dispatch_take_if_room(struct dispatch *d, struct queue *q)
     size_t limit = dispatch_limit_room(d, q);
 
     if (q->is_taking || q->is_drawing || limit == 0 || !lanes_has_ready(q, 0) ||
-        take_urgent(d, q) || dispatch_swap(d, q) || take_favoured(d, q) ||
-        window_room(&q->window) == 0)
+        dispatch_now_ms(d) < q->take_at_ms || take_urgent(d, q) || dispatch_swap(d, q) ||
+        take_favoured(d, q) || window_room(&q->window) == 0)
         return;
     if (jobs == 0 || bytes == 0) {
         list_remove(&q->waiting);

@@ -59,6 +59,8 @@ struct queue {
     uint64_t served;     /* queues.served at its last take; 0: none yet */
     struct list waiting; /* dispatch.short_of_room */
     bool is_taking;      /* a STORE_TAKE is under way */
+    uint64_t take_at_ms; /* monotonic: no other before, unless the backlog changes; the last one
+                            found only what should have begun by now */
     size_t taking_jobs;  /* that may bring so many */
     bool wants_draw;     /* paused, and there may be something in Redis to take back */
     uint64_t swap_at_ms; /* monotonic: no swap of what lies in Redis before (dispatch_swap.c) */
