@@ -31,7 +31,7 @@
 #include "schema/errors.h"
 
 /* How long a checkpoint that is to reset the WAL waits for readers. */
-enum { RESTART_WAIT_MS = 100 };
+enum { RESTART_WAIT_MS = 100, LOG_PIECE_BYTES = 64 << 10 };
 
 /* A map of evidence (a message, a tail, and a few numbers), or a record of options; and what stands
  * in a row of `jobs` beside its args. */
@@ -99,6 +99,43 @@ static int run_statement(struct store *s, enum store_sql which)
     return store_query_run(&q);
 }
 
+static sqlite3_file *log_of(struct store *s)
+{
+    sqlite3_file *wal = NULL;
+
+    if (sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) != SQLITE_OK ||
+        wal == NULL || wal->pMethods == NULL)
+        return NULL; /* nothing was ever written */
+    return wal;
+}
+
+/* What an earlier life could not sync is in the kernel's cache, and reads well; but the kernel
+ * calls those pages clean and will never write them. A checkpoint would move them into the database
+ * from a log that is not on disk, and a power cut in the middle of it leave neither. So the log is
+ * written once more as it is, and is on disk before anything is moved. */
+static int write_log_again(struct store *s)
+{
+    sqlite3_file *wal = log_of(s);
+    sqlite3_int64 size = 0;
+    uint8_t *bytes;
+    int rc = wal != NULL ? wal->pMethods->xFileSize(wal, &size) : SQLITE_OK;
+
+    if (rc != SQLITE_OK || size == 0)
+        return rc;
+    bytes = malloc(LOG_PIECE_BYTES);
+    if (bytes == NULL)
+        return SQLITE_NOMEM;
+    for (sqlite3_int64 at = 0; rc == SQLITE_OK && at < size; at += LOG_PIECE_BYTES) {
+        int len = size - at < LOG_PIECE_BYTES ? (int)(size - at) : LOG_PIECE_BYTES;
+
+        rc = wal->pMethods->xRead(wal, bytes, len, at);
+        if (rc == SQLITE_OK)
+            rc = wal->pMethods->xWrite(wal, bytes, len, at);
+    }
+    free(bytes);
+    return rc == SQLITE_OK ? wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL) : rc;
+}
+
 /* A first commit, so that the log has a head that is on disk: from then on it has to be there
  * (store_mark.h). Where there is no room for it, nothing is claimed. */
 static int begin_log(struct store *s)
@@ -164,8 +201,10 @@ static int open_connections(struct store *s, char ret_sentence[256])
         if (error != 0)
             return error;
         (void)sqlite3_wal_hook(s->db, on_wal, s);
-        rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+        rc = write_log_again(s);
     }
+    if (rc == SQLITE_OK)
+        rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     if (rc == SQLITE_OK && has_files(s)) {
         rc = store_check_pages(s->db, complaint);
         s->damage = complaint[0] != '\0' && rc != SQLITE_OK ? complaint : NULL;
@@ -179,7 +218,7 @@ static int open_connections(struct store *s, char ret_sentence[256])
     }
     if (rc == SQLITE_OK)
         rc = store_load(s);
-    if (rc == SQLITE_OK && has_files(s))
+    if (rc == SQLITE_OK)
         rc = begin_log(s);
     if (rc != SQLITE_OK)
         return say(s, s->db, rc, s->damage, ret_sentence);
@@ -407,14 +446,12 @@ void store_changed_lanes(struct store *s, void *owner, store_lane_cb on_lane)
 
 int store_sync(struct store *s)
 {
-    sqlite3_file *wal = NULL;
-    int rc = sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+    sqlite3_file *wal = log_of(s);
+    int rc;
 
     if (is_broken(s))
         return JM_ESTORE;
-    if (rc != SQLITE_OK)
-        return fail(s, s->db, "finding its log", rc);
-    if (wal == NULL || wal->pMethods == NULL)
+    if (wal == NULL)
         return 0; /* nothing was ever written */
     CRASH_WITHIN("in-sync");
     rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
