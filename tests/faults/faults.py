@@ -94,8 +94,8 @@ PARTS = {
                 program("torture", "asan", "{python}", "-B", "{tests}/torture/torture.py",
                         "--seed={seed}", counts_jobs=False)),
     "sim": (TESTS / "sim" / "plants",
-            program("simulated", "debug", "{bin}/jobmill-sim", "--seeds={sim}", "--from={seed}",
-                    counts_jobs=False)),
+            program("simulated", "release", "{bin}/jobmill-sim", "--seeds={sim}", "--from={seed}",
+                    "--jobs=2", counts_jobs=False)),
 }
 
 
@@ -164,14 +164,14 @@ def read_options():
                         help="of chaos only faults of this kind, by its name in the table; may be "
                              "given more than once")
     parser.add_argument("--sim", type=int, default=0, metavar="SEEDS",
-                        help="so many simulated histories, too")
+                        help="so many simulated histories; nothing else unless parts are named")
     parser.add_argument("--markdown", type=pathlib.Path,
                         help="writes the table into this file, between its marks if it has them")
     parser.add_argument("--keep", type=pathlib.Path,
                         help="where the history is kept if something is wrong")
     parser.add_argument("part", nargs="*", help=", ".join(parts()))
     options = parser.parse_args()
-    options.part = options.part or ["chaos"]
+    options.part = options.part or ([] if options.sim else ["chaos"])
     if options.sim and "sim" not in options.part:
         options.part.append("sim")
     options.sim = options.sim or 1000

@@ -113,10 +113,13 @@ static void open_world(void)
     memset(history, 0, HISTORY_BYTES);
     sim_open(s, 1);
     s->choose = choose;
-    s->to_submit = SIZE_MAX;
+    s->max_acts = UINT64_MAX;
     s->faults_on = true;
+    s->allowed = UINT64_MAX;
+    sim_ledger_init(s);
     sim_check_init(s);
     sim_check_limits_init(s);
+    sim_check_open(s);
     sim_fleet_init(s);
     sim_clients_init(s);
     sim_at(s, 2000 * SIM_MS, fault, NULL);
@@ -124,7 +127,7 @@ static void open_world(void)
 
 static bool is_quiet(struct sim *s)
 {
-    if (s->core == NULL || !list_is_empty(&s->calls))
+    if (!sim_broker_is_up(s) || !list_is_empty(&s->calls) || !list_is_empty(&s->reads))
         return false;
     LIST_EACH(node, &s->core->queues.all)
     {
@@ -145,8 +148,8 @@ static void close_world(void)
     sim_check_limits_done(s);
     sim_check_done(s);
     sim_close(s);
+    sim_ledger_done(s);
     free(s->promises);
-    free(s->reports);
     free(s);
     world = NULL;
 }
@@ -158,8 +161,8 @@ static void finish_world(void)
     uint64_t end_ns = s->now_ns + QUIET_S * 1000 * SIM_MS;
 
     s->choose = NULL;
-    s->faults_on = false;
-    s->to_submit = 0;
+    s->max_acts = 0;
+    sim_faults_end(s);
     while (!is_quiet(s) && s->now_ns < end_ns)
         step(s);
     sim_check_end(s);

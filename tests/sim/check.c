@@ -1,10 +1,14 @@
 /*
  * check.c: reads the database behind the broker's back, after every step, and compares it with what
  * the workers reported and the clients were promised:
+ *   - no job that was there is gone, but one that had ended;
  *   - a terminal state never changes, but by a retry that somebody asked for, with a new attempt;
  *   - an attempt number never falls;
- *   - whatever the database says of an attempt's end, a worker reported of that very attempt;
+ *   - whatever the database says of an attempt's end, a worker reported of that very attempt, and a
+ *     job is charged with no more ends than were reported;
  *   - at the end every promised job has ended, a confirmed cancel stands, and the counts are right.
+ * Beside what it sees it keeps what of it is on disk: after a power cut that is what has to be
+ * there at least. Each step looks at what lives; all the rest is looked at now and then.
  */
 #include <assert.h>
 #include <sqlite3.h>
@@ -12,26 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/sim/sim.h"
+#include "tests/sim/check.h"
 
-struct seen {
-    uint64_t id;
-    uint32_t attempt;
-    uint32_t highest; /* attempt ever seen */
-    unsigned rebirths;
-    int state;
-};
-
-struct sim_check {
-    sqlite3 *db;
-    sqlite3_stmt *ends;
-    sqlite3_stmt *attempts;
-    sqlite3_stmt *live;
-    sqlite3_stmt *version;
-    int64_t data_version;
-    struct seen *seen;
-    size_t seen_count;
-};
+enum { LOOK_AT_ALL_EVERY = 16 };
 
 static sqlite3_stmt *prepare(sqlite3 *db, const char *sql)
 {
@@ -44,103 +31,224 @@ static sqlite3_stmt *prepare(sqlite3 *db, const char *sql)
     return stmt;
 }
 
-void sim_check_init(struct sim *s)
-{
-    struct sim_check *c = calloc(1, sizeof(*c));
+static void look_at_all(struct sim *s);
 
-    assert(c != NULL);
+void sim_check_open(struct sim *s)
+{
+    struct sim_check *c = s->check;
+
+    if (c == NULL)
+        return;
+    s->disk.is_exempt = true;
     if (sqlite3_open_v2(s->db, &c->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
         abort();
-    c->ends = prepare(c->db, "SELECT id, attempt, state FROM ends");
+    c->end = prepare(c->db, CHECK_ENDS " WHERE id = ?");
+    c->ends = prepare(c->db, CHECK_ENDS);
     c->attempts = prepare(c->db, "SELECT id, attempt, outcome FROM attempts");
-    c->live = prepare(c->db, "SELECT id, attempt, state FROM live");
+    c->live = prepare(c->db, "SELECT l.id, l.attempt, l.state, l.failures, l.crashes, a.queue,"
+                             " a.task, a.limit_key FROM live l JOIN lanes a ON a.lane = l.lane");
     c->version = prepare(c->db, "PRAGMA data_version");
-    s->check = c;
+    c->data_version = -1;
+    look_at_all(s); /* the start has brought it to the disk */
+    sim_check_synced(s);
+    s->disk.is_exempt = false;
+    sim_check_note_out(s); /* also what comes out of a commit that nobody had seen */
+}
+
+void sim_check_note_out(struct sim *s)
+{
+    const struct sim_check *c = s->check;
+
+    for (size_t i = 0; c != NULL && i < c->seen_count; i++)
+        if (c->seen[i].now.state == JOB_DISPATCHED || c->seen[i].now.state == JOB_RUNNING)
+            sim_ledger_left(s, c->seen[i].id, c->seen[i].now.attempt);
+}
+
+void sim_check_close(struct sim *s)
+{
+    struct sim_check *c = s->check;
+
+    if (c == NULL)
+        return;
+    sqlite3_finalize(c->end);
+    sqlite3_finalize(c->ends);
+    sqlite3_finalize(c->attempts);
+    sqlite3_finalize(c->live);
+    sqlite3_finalize(c->version);
+    sqlite3_close(c->db);
+    c->end = c->ends = c->attempts = c->live = c->version = NULL;
+    c->db = NULL;
+}
+
+void sim_check_init(struct sim *s)
+{
+    s->check = calloc(1, sizeof(*s->check));
+    assert(s->check != NULL);
 }
 
 void sim_check_done(struct sim *s)
 {
-    sqlite3_finalize(s->check->ends);
-    sqlite3_finalize(s->check->attempts);
-    sqlite3_finalize(s->check->live);
-    sqlite3_finalize(s->check->version);
-    sqlite3_close(s->check->db);
+    sim_check_close(s);
     free(s->check->seen);
     free(s->check);
+    s->check = NULL;
 }
 
-void sim_check_report(struct sim *s, uint64_t id, uint32_t attempt, enum wire_event_kind kind)
-{
-    s->reports = realloc(s->reports, (s->report_count + 1) * sizeof(*s->reports));
-    assert(s->reports != NULL);
-    s->reports[s->report_count++] = (struct sim_report){.id = id, .attempt = attempt, .kind = kind};
-}
+/* ---- what was seen ---- */
 
-static bool was_reported(const struct sim *s, uint64_t id, uint32_t attempt,
-                         enum wire_event_kind kind)
-{
-    for (size_t i = s->report_count; i-- > 0;)
-        if (s->reports[i].id == id && s->reports[i].attempt == attempt &&
-            s->reports[i].kind == kind)
-            return true;
-    return false;
-}
-
-static struct seen *seen_of(struct sim_check *c, uint64_t id)
+static struct seen *find(const struct sim_check *c, uint64_t id)
 {
     for (size_t i = c->seen_count; i-- > 0;)
         if (c->seen[i].id == id)
             return &c->seen[i];
-    c->seen = realloc(c->seen, (c->seen_count + 1) * sizeof(*c->seen));
-    assert(c->seen != NULL);
+    return NULL;
+}
+
+static struct seen *need(struct sim_check *c, uint64_t id)
+{
+    struct seen *seen = find(c, id);
+
+    if (seen != NULL)
+        return seen;
+    if (c->seen_count == c->seen_room) {
+        c->seen_room = c->seen_room * 2 + 64;
+        c->seen = realloc(c->seen, c->seen_room * sizeof(*c->seen));
+        assert(c->seen != NULL);
+    }
     c->seen[c->seen_count] = (struct seen){.id = id};
     return &c->seen[c->seen_count++];
 }
+
+void sim_check_synced(struct sim *s)
+{
+    sim_check_step(s);
+    for (size_t i = 0; i < s->check->seen_count; i++) {
+        s->check->seen[i].kept = s->check->seen[i].now;
+        s->check->seen[i].is_kept = true;
+    }
+    sim_ledger_synced(s);
+}
+
+void sim_check_power_lost(struct sim *s)
+{
+    struct sim_check *c = s->check;
+    size_t count = 0;
+
+    if (c == NULL)
+        return;
+    c->expected_count = 0;
+    for (size_t i = 0; i < c->seen_count; i++) {
+        if (!c->seen[i].is_kept)
+            continue;
+        c->seen[i].now = c->seen[i].kept;
+        c->seen[count++] = c->seen[i];
+    }
+    c->seen_count = count;
+    sim_ledger_power_lost(s);
+}
+
+enum job_state sim_check_kept(const struct sim *s, uint64_t id, uint32_t *ret_attempt)
+{
+    const struct seen *seen = find(s->check, id);
+
+    if (seen == NULL || !seen->is_kept)
+        return JOB_NONE;
+    *ret_attempt = seen->kept.attempt;
+    return (enum job_state)seen->kept.state;
+}
+
+uint64_t sim_check_finished(const struct sim *s)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < s->check->seen_count; i++)
+        n += job_state_is_terminal((enum job_state)s->check->seen[i].now.state);
+    return n;
+}
+
+uint64_t sim_check_out_ns(const struct sim *s, uint64_t id, uint32_t attempt)
+{
+    const struct seen *seen = find(s->check, id);
+
+    return seen != NULL && seen->now.attempt == attempt ? seen->now.out_ns : 0;
+}
+
+/* ---- moves ---- */
 
 /* It was at an end, and is not, or is at another one. */
 static void check_rebirth(struct sim *s, struct seen *seen, uint32_t attempt, int state)
 {
     const struct sim_promise *p = sim_clients_find(s, seen->id);
 
-    seen->rebirths++;
-    if (attempt <= seen->highest)
+    seen->now.rebirths++;
+    if (attempt <= seen->now.highest)
         sim_fail(s, "job %llu was %s and is %s by attempt %u, which is no new one",
-                 (unsigned long long)seen->id, job_state_word((enum job_state)seen->state),
+                 (unsigned long long)seen->id, job_state_word((enum job_state)seen->now.state),
                  job_state_word((enum job_state)state), attempt);
-    if (p == NULL || seen->rebirths > p->retries)
+    if (p == NULL || seen->now.rebirths > p->retries)
         sim_fail(s, "job %llu was %s and is %s, and nobody asked for it",
-                 (unsigned long long)seen->id, job_state_word((enum job_state)seen->state),
+                 (unsigned long long)seen->id, job_state_word((enum job_state)seen->now.state),
                  job_state_word((enum job_state)state));
+}
+
+static void note_out(struct sim *s, struct seen *seen, uint32_t attempt, int state)
+{
+    bool was_out = seen->now.state == JOB_DISPATCHED || seen->now.state == JOB_RUNNING;
+
+    if (state != JOB_DISPATCHED && state != JOB_RUNNING)
+        return;
+    if (!was_out || seen->now.attempt != attempt)
+        seen->now.out_ns = s->now_ns;
 }
 
 static void check_move(struct sim *s, uint64_t id, uint32_t attempt, int state)
 {
-    struct seen *seen = seen_of(s->check, id);
+    struct seen *seen = need(s->check, id);
 
-    if (job_state_is_terminal((enum job_state)seen->state) &&
-        (seen->state != state || seen->attempt != attempt))
+    if (job_state_is_terminal((enum job_state)seen->now.state) &&
+        (seen->now.state != state || seen->now.attempt != attempt))
         check_rebirth(s, seen, attempt, state);
-    else if (!job_state_is_terminal((enum job_state)state) && attempt < seen->attempt)
+    else if (!job_state_is_terminal((enum job_state)state) && attempt < seen->now.attempt)
         sim_fail(s, "job %llu went back from attempt %u to %u", (unsigned long long)id,
-                 seen->attempt, attempt);
-    seen->attempt = attempt;
-    if (attempt > seen->highest)
-        seen->highest = attempt;
-    seen->state = state;
+                 seen->now.attempt, attempt);
+    note_out(s, seen, attempt, state);
+    if (seen->now.state != state || seen->now.attempt != attempt)
+        sim_trace(s, "job %llu is %s by attempt %u", (unsigned long long)id,
+                  job_state_word((enum job_state)state), attempt);
+    seen->now.attempt = attempt;
+    if (attempt > seen->now.highest)
+        seen->now.highest = attempt;
+    seen->now.state = state;
+    seen->look = s->check->look;
 }
 
-static void check_end(struct sim *s, uint64_t id, uint32_t attempt, int state)
+static void check_charges(struct sim *s, uint64_t id, unsigned failures, unsigned crashes)
 {
+    if (failures > sim_ledger_count(s, id, WIRE_FAILED) ||
+        crashes > sim_ledger_count(s, id, WIRE_CRASHED))
+        sim_fail(s,
+                 "job %llu is charged with %u failures and %u crashes; not so many were reported",
+                 (unsigned long long)id, failures, crashes);
+}
+
+static void check_end(struct sim *s, sqlite3_stmt *stmt)
+{
+    uint64_t id = (uint64_t)sqlite3_column_int64(stmt, 0);
+    uint32_t attempt = (uint32_t)sqlite3_column_int(stmt, 1);
+    int state = sqlite3_column_int(stmt, 2);
     bool is_fair = true;
 
     if (state == JOB_SUCCEEDED)
-        is_fair = was_reported(s, id, attempt, WIRE_SUCCEEDED);
+        is_fair = sim_ledger_has(s, id, attempt, WIRE_SUCCEEDED);
     else if (state == JOB_FAILED) /* or five hosts died of it, which no worker reports */
-        is_fair = was_reported(s, id, attempt, WIRE_FAILED) ||
-                  was_reported(s, id, attempt, WIRE_CRASHED) || attempt >= JM_DEATH_LIMIT;
+        is_fair = sim_ledger_has(s, id, attempt, WIRE_FAILED) ||
+                  sim_ledger_has(s, id, attempt, WIRE_CRASHED) ||
+                  sqlite3_column_int(stmt, 5) >= JM_DEATH_LIMIT;
     if (!is_fair)
         sim_fail(s, "job %llu is %s by attempt %u, of which no worker said so",
                  (unsigned long long)id, job_state_word((enum job_state)state), attempt);
+    check_charges(s, id, (unsigned)sqlite3_column_int(stmt, 3),
+                  (unsigned)sqlite3_column_int(stmt, 4));
     check_move(s, id, attempt, state);
 }
 
@@ -156,12 +264,15 @@ static void check_attempt(struct sim *s, uint64_t id, uint32_t attempt, const ch
                 {"handed_back", WIRE_HANDED_BACK, WIRE_HANDED_BACK}};
 
     for (size_t i = 0; i < JM_COUNT_OF(ends); i++)
-        if (strcmp(outcome, ends[i].outcome) == 0 && !was_reported(s, id, attempt, ends[i].kind) &&
-            !was_reported(s, id, attempt, ends[i].or_kind) &&
+        if (strcmp(outcome, ends[i].outcome) == 0 &&
+            !sim_ledger_has(s, id, attempt, ends[i].kind) &&
+            !sim_ledger_has(s, id, attempt, ends[i].or_kind) &&
             (attempt < JM_DEATH_LIMIT || ends[i].kind != WIRE_FAILED))
             sim_fail(s, "attempt %u of job %llu is on record as %s, of which no worker said so",
                      attempt, (unsigned long long)id, outcome);
 }
+
+/* ---- looks ---- */
 
 static bool has_changed(struct sim_check *c)
 {
@@ -176,25 +287,92 @@ static bool has_changed(struct sim_check *c)
     return true;
 }
 
-void sim_check_step(struct sim *s)
+/* It is not among those that live any more. */
+static void check_left(struct sim *s, struct seen *seen)
+{
+    struct sim_check *c = s->check;
+    const struct sim_promise *p = sim_clients_find(s, seen->id);
+
+    sqlite3_bind_int64(c->end, 1, (sqlite3_int64)seen->id);
+    if (sqlite3_step(c->end) == SQLITE_ROW)
+        check_end(s, c->end);
+    else if (p == NULL || !p->is_deleted)
+        sim_fail(s, "job %llu was %s by attempt %u and is gone", (unsigned long long)seen->id,
+                 job_state_word((enum job_state)seen->now.state), seen->now.attempt);
+    else
+        seen->now.state = JOB_CANCELLED; /* ended and was deleted in one commit */
+    sqlite3_reset(c->end);
+}
+
+void sim_check_expect(struct sim *s, uint64_t id)
 {
     struct sim_check *c = s->check;
 
-    if (!has_changed(c))
-        return;
-    while (sqlite3_step(c->live) == SQLITE_ROW)
-        check_move(s, (uint64_t)sqlite3_column_int64(c->live, 0),
-                   (uint32_t)sqlite3_column_int(c->live, 1), sqlite3_column_int(c->live, 2));
+    if (c->expected_count < CHECK_EXPECTED)
+        c->expected[c->expected_count++] = id;
+}
+
+static void look_at_expected(struct sim *s)
+{
+    struct sim_check *c = s->check;
+
+    for (size_t i = 0; i < c->expected_count; i++)
+        if (find(c, c->expected[i]) == NULL)
+            check_left(s, need(c, c->expected[i]));
+    c->expected_count = 0;
+}
+
+static void look_at_live(struct sim *s)
+{
+    struct sim_check *c = s->check;
+
+    c->look++;
+    sim_limits_begin(s);
+    while (sqlite3_step(c->live) == SQLITE_ROW) {
+        uint64_t id = (uint64_t)sqlite3_column_int64(c->live, 0);
+
+        check_charges(s, id, (unsigned)sqlite3_column_int(c->live, 3),
+                      (unsigned)sqlite3_column_int(c->live, 4));
+        check_move(s, id, (uint32_t)sqlite3_column_int(c->live, 1), sqlite3_column_int(c->live, 2));
+        sim_limits_count(s, c->live);
+    }
+    sqlite3_reset(c->live);
+    for (size_t i = 0; i < c->seen_count; i++)
+        if (c->seen[i].look != c->look &&
+            !job_state_is_terminal((enum job_state)c->seen[i].now.state))
+            check_left(s, &c->seen[i]);
+    look_at_expected(s);
+}
+
+static void look_at_all(struct sim *s)
+{
+    struct sim_check *c = s->check;
+
+    look_at_live(s);
     while (sqlite3_step(c->ends) == SQLITE_ROW)
-        check_end(s, (uint64_t)sqlite3_column_int64(c->ends, 0),
-                  (uint32_t)sqlite3_column_int(c->ends, 1), sqlite3_column_int(c->ends, 2));
+        check_end(s, c->ends);
+    sqlite3_reset(c->ends);
     while (sqlite3_step(c->attempts) == SQLITE_ROW)
         check_attempt(s, (uint64_t)sqlite3_column_int64(c->attempts, 0),
                       (uint32_t)sqlite3_column_int(c->attempts, 1),
                       (const char *)sqlite3_column_text(c->attempts, 2));
-    sqlite3_reset(c->live);
-    sqlite3_reset(c->ends);
     sqlite3_reset(c->attempts);
+}
+
+void sim_check_step(struct sim *s)
+{
+    struct sim_check *c = s->check;
+
+    if (c == NULL || c->db == NULL)
+        return;
+    s->disk.is_exempt = true;
+    if (!has_changed(c))
+        (void)0;
+    else if (++c->changes % LOOK_AT_ALL_EVERY == 0)
+        look_at_all(s);
+    else
+        look_at_live(s);
+    s->disk.is_exempt = false;
 }
 
 /* As they are kept, and as counting gives them. */
@@ -214,16 +392,20 @@ static void check_counts(struct sim *s)
 
 void sim_check_end(struct sim *s)
 {
-    check_counts(s);
+    s->disk.is_exempt = true;
+    look_at_all(s);
+    if (s->promise_count > 0)
+        check_counts(s);
     for (size_t i = 0; i < s->promise_count; i++) {
         const struct sim_promise *p = &s->promises[i];
-        const struct seen *seen = seen_of(s->check, p->id);
+        const struct seen *seen = need(s->check, p->id);
 
-        if (!job_state_is_terminal((enum job_state)seen->state))
+        if (!job_state_is_terminal((enum job_state)seen->now.state))
             sim_fail(s, "job %llu was accepted and is lost (%s)", (unsigned long long)p->id,
-                     job_state_word((enum job_state)seen->state));
-        if (p->is_cancelled && seen->state != JOB_CANCELLED)
+                     job_state_word((enum job_state)seen->now.state));
+        if (p->is_cancelled && seen->now.state != JOB_CANCELLED)
             sim_fail(s, "the cancel of job %llu was confirmed, and it is %s",
-                     (unsigned long long)p->id, job_state_word((enum job_state)seen->state));
+                     (unsigned long long)p->id, job_state_word((enum job_state)seen->now.state));
     }
+    s->disk.is_exempt = false;
 }

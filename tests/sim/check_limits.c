@@ -7,12 +7,11 @@
  * empty.
  */
 #include <assert.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/sim/sim.h"
+#include "tests/sim/check.h"
 
 enum { SLACK = 2 }; /* tokens: a commit comes a little after the decision that it belongs to */
 
@@ -29,11 +28,10 @@ struct seen_out {
 };
 
 struct sim_check_limits {
-    sqlite3 *db;
-    sqlite3_stmt *live;
     unsigned crashes;
     struct queue_conf confs[SIM_QUEUES]; /* in force at the last step */
     bool is_settled[SIM_QUEUES];
+    bool is_rate_settled[SIM_QUEUES];
     uint32_t task_limits[SIM_TASKS];
     bool is_task_settled[SIM_TASKS];
     struct tokens rates[SIM_QUEUES][SIM_KEYS + 1]; /* the last is the queue's own */
@@ -44,28 +42,23 @@ struct sim_check_limits {
     uint32_t of_task[SIM_TASKS];
     struct seen_out *jobs;
     size_t job_count;
+
+    uint32_t window_limits[SIM_QUEUES]; /* at the last step */
+    uint32_t window_used[SIM_QUEUES];
+    unsigned window_crashes;
 };
 
 void sim_check_limits_init(struct sim *s)
 {
-    static const char sql[] =
-        "SELECT l.id, l.attempt, a.queue, a.task, a.limit_key, l.state FROM live l"
-        " JOIN lanes a ON a.lane = l.lane WHERE l.state IN (2, 3, 4)";
-    struct sim_check_limits *c = calloc(1, sizeof(*c));
-
-    assert(c != NULL);
-    if (sqlite3_open_v2(s->db, &c->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK ||
-        sqlite3_prepare_v2(c->db, sql, -1, &c->live, NULL) != SQLITE_OK)
-        abort();
-    s->check_limits = c;
+    s->check_limits = calloc(1, sizeof(*s->check_limits));
+    assert(s->check_limits != NULL);
 }
 
 void sim_check_limits_done(struct sim *s)
 {
-    sqlite3_finalize(s->check_limits->live);
-    sqlite3_close(s->check_limits->db);
     free(s->check_limits->jobs);
     free(s->check_limits);
+    s->check_limits = NULL;
 }
 
 static size_t index_of(const char *const *names, size_t count, const unsigned char *name)
@@ -109,6 +102,11 @@ static void spend(struct sim *s, size_t q, size_t key)
 
     c->rates[q][key].level -= 1;
     c->rates[q][SIM_KEYS].level -= 1;
+    sim_trace(s, "a token of queue %s, key %zu; it has %.2f, of %llu in %llu ms", sim_queues[q],
+              key, c->rates[q][SIM_KEYS].level, (unsigned long long)c->confs[q].rate.limit,
+              (unsigned long long)c->confs[q].rate.period_ms);
+    if (!c->is_rate_settled[q])
+        return;
     if (c->confs[q].rate.limit > 0 && c->rates[q][SIM_KEYS].level < -SLACK)
         sim_fail(s, "queue %s has more than its rate of %llu in %llu ms", sim_queues[q],
                  (unsigned long long)c->confs[q].rate.limit,
@@ -132,16 +130,21 @@ static struct seen_out *seen_of(struct sim_check_limits *c, uint64_t id, uint32_
     return &c->jobs[c->job_count++];
 }
 
-static void count_row(struct sim *s)
+void sim_limits_count(struct sim *s, sqlite3_stmt *live)
 {
     struct sim_check_limits *c = s->check_limits;
-    struct seen_out *seen = seen_of(c, (uint64_t)sqlite3_column_int64(c->live, 0),
-                                    (uint32_t)sqlite3_column_int(c->live, 1));
-    size_t q = index_of(sim_queues, SIM_QUEUES, sqlite3_column_text(c->live, 2));
-    size_t task = index_of(sim_tasks, SIM_TASKS, sqlite3_column_text(c->live, 3));
-    size_t key = index_of(sim_keys, SIM_KEYS, sqlite3_column_text(c->live, 4));
+    int state = sqlite3_column_int(live, 2);
+    struct seen_out *seen;
+    size_t q, task, key;
 
-    if (sqlite3_column_int(c->live, 5) == JOB_QUEUED) {
+    if (c == NULL || state == JOB_SCHEDULED)
+        return;
+    seen =
+        seen_of(c, (uint64_t)sqlite3_column_int64(live, 0), (uint32_t)sqlite3_column_int(live, 1));
+    q = index_of(sim_queues, SIM_QUEUES, sqlite3_column_text(live, 5));
+    task = index_of(sim_tasks, SIM_TASKS, sqlite3_column_text(live, 6));
+    key = index_of(sim_keys, SIM_KEYS, sqlite3_column_text(live, 7));
+    if (state == JOB_QUEUED) {
         if (seen->was_out) /* the same attempt is back, and its tokens with it */
             give_back(c, q, key);
         return;
@@ -154,10 +157,8 @@ static void count_row(struct sim *s)
         spend(s, q, key);
 }
 
-static void count_out(struct sim *s)
+static void begin_count(struct sim_check_limits *c)
 {
-    struct sim_check_limits *c = s->check_limits;
-
     memset(c->out, 0, sizeof(c->out));
     memset(c->of_key, 0, sizeof(c->of_key));
     memset(c->of_task, 0, sizeof(c->of_task));
@@ -165,9 +166,6 @@ static void count_out(struct sim *s)
         c->jobs[i].was_out = c->jobs[i].is_out;
         c->jobs[i].is_out = false;
     }
-    while (sqlite3_step(c->live) == SQLITE_ROW)
-        count_row(s);
-    sqlite3_reset(c->live);
 }
 
 /* ---- limits ---- */
@@ -233,7 +231,7 @@ static bool is_pushing(const struct queue *q)
 static void check_pause(struct sim *s, const struct queue *q)
 {
     if (!q->conf.is_paused || q->wants_draw || q->is_drawing || is_pushing(q) ||
-        !s->core->dispatch.is_link_up)
+        !s->core->dispatch.is_link_up || s->redis.has_pushed_late)
         return;
     LIST_EACH(node, &sim_redis_key(s, q->key)->blobs)
     {
@@ -250,6 +248,42 @@ static void check_pause(struct sim *s, const struct queue *q)
     }
 }
 
+/* ---- the window ---- */
+
+/* What goes although the window is full: urgent jobs, and favoured ones (dispatch_take.c). */
+static uint32_t limit_of(const struct window *w)
+{
+    return w->limit + w->slots * (1 + WINDOW_FLOOR_PER_SLOT);
+}
+
+/* A queue has more out than its window only if that has shrunk since, or was read at a start. */
+static void check_window(struct sim *s, size_t i, const struct queue *q)
+{
+    struct sim_check_limits *c = s->check_limits;
+    uint32_t limit = limit_of(&q->window);
+
+    limit = limit > c->window_limits[i] ? limit : c->window_limits[i];
+
+    if (c->window_crashes == s->crashes && q->window.used > c->window_used[i] &&
+        q->window.used > limit)
+        sim_fail(s, "queue %s has %u jobs out, and its window is %u", sim_queues[i], q->window.used,
+                 limit);
+    c->window_limits[i] = limit_of(&q->window);
+    c->window_used[i] = q->window.used;
+    if (i == SIM_QUEUES - 1)
+        c->window_crashes = s->crashes;
+}
+
+/* What lies in Redis and still counts has its place in the window. */
+static void check_redis(struct sim *s)
+{
+    const struct dispatch *d = &s->core->dispatch;
+
+    if (d->bytes > JM_WINDOW_BYTES || d->jobs > JM_WINDOW_JOBS)
+        sim_fail(s, "%zu jobs of %zu bytes are out, which is more than the window", d->jobs,
+                 d->bytes);
+}
+
 /* ---- what is in force ---- */
 
 static void note_queue(struct sim *s, size_t i, const struct queue *q)
@@ -259,11 +293,14 @@ static void note_queue(struct sim *s, size_t i, const struct queue *q)
     for (size_t k = 0; k <= SIM_KEYS; k++)
         refill(&c->rates[i][k], k < SIM_KEYS ? &c->confs[i].key_rate : &c->confs[i].rate,
                s->now_ns);
-    if (memcmp(&c->confs[i], &q->conf, sizeof(q->conf)) == 0 && c->crashes == s->crashes)
-        return;
-    c->confs[i] = q->conf;
-    c->is_settled[i] = false;
-    fill_up(c, i);
+    if (memcmp(&c->confs[i], &q->conf, sizeof(q->conf)) != 0 || c->crashes != s->crashes) {
+        c->confs[i] = q->conf;
+        c->is_settled[i] = false;
+        c->is_rate_settled[i] = false;
+    }
+    if (!c->is_rate_settled[i])
+        fill_up(c, i);
+    c->is_rate_settled[i] = c->is_rate_settled[i] || !is_deciding(q);
 }
 
 static void note_task(struct sim *s, size_t i)
@@ -278,13 +315,8 @@ static void note_task(struct sim *s, size_t i)
     c->is_task_settled[i] = false;
 }
 
-void sim_check_limits_step(struct sim *s)
+static void note_all(struct sim *s, const struct queue *queues[SIM_QUEUES])
 {
-    struct sim_check_limits *c = s->check_limits;
-    const struct queue *queues[SIM_QUEUES];
-
-    if (s->core == NULL)
-        return;
     for (size_t i = 0; i < SIM_QUEUES; i++) {
         queues[i] = queues_find(&s->core->queues, span_of_str(sim_queues[i]));
         if (queues[i] != NULL)
@@ -292,13 +324,33 @@ void sim_check_limits_step(struct sim *s)
     }
     for (size_t i = 0; i < SIM_TASKS; i++)
         note_task(s, i);
-    c->crashes = s->crashes;
-    count_out(s);
+    s->check_limits->crashes = s->crashes;
+}
+
+void sim_limits_begin(struct sim *s)
+{
+    const struct queue *queues[SIM_QUEUES];
+
+    if (s->check_limits == NULL)
+        return;
+    note_all(s, queues);
+    begin_count(s->check_limits);
+}
+
+void sim_check_limits_step(struct sim *s)
+{
+    const struct queue *queues[SIM_QUEUES];
+
+    if (s->core == NULL)
+        return;
+    note_all(s, queues);
     for (size_t i = 0; i < SIM_QUEUES; i++)
         if (queues[i] != NULL) {
             check_queue(s, i, queues[i]);
             check_pause(s, queues[i]);
+            check_window(s, i, queues[i]);
         }
     for (size_t i = 0; i < SIM_TASKS; i++)
         check_task(s, i);
+    check_redis(s);
 }

@@ -15,8 +15,7 @@
 enum { BATCH_JOBS = 5 };
 
 struct sim_call {
-    struct list link;
-    struct sim *sim;
+    struct sim_request request;
     struct core_submit submit;
     struct core_set_conf set;
     char key[24]; /* empty: none */
@@ -32,22 +31,49 @@ const char *const sim_keys[SIM_KEYS] = {"", "x", "y"};
 
 static void submit(struct sim *s, const char *key);
 
+void sim_request_init(struct sim *s, struct sim_request *r)
+{
+    *r = (struct sim_request){.sim = s, .is_calling = true};
+    list_push_back(&s->calls, &r->link);
+}
+
+void sim_request_back(struct sim_request *r)
+{
+    if (r->is_back)
+        sim_fail(r->sim, "a request came back twice");
+    if (r->is_calling)
+        sim_fail(r->sim, "a request came back from inside its call");
+    r->is_back = true;
+}
+
+void sim_request_done(struct sim_request *r)
+{
+    list_remove(&r->link);
+}
+
 static struct sim_call *call_new(struct sim *s)
 {
     struct sim_call *call = calloc(1, sizeof(*call));
 
     assert(call != NULL);
-    call->sim = s;
+    sim_request_init(s, &call->request);
     buf_init(&call->options, JOB_OPTIONS_BYTES);
-    list_push_back(&s->calls, &call->link);
     return call;
 }
 
 static void call_free(struct sim_call *call)
 {
-    list_remove(&call->link);
+    sim_request_done(&call->request);
     buf_done(&call->options);
     free(call);
+}
+
+/* The call was made; or refused, and nobody comes back to it. */
+static void called(struct sim_call *call, int status)
+{
+    call->request.is_calling = false;
+    if (status != 0)
+        call_free(call);
 }
 
 struct sim_promise *sim_clients_find(struct sim *s, uint64_t id)
@@ -61,15 +87,24 @@ struct sim_promise *sim_clients_find(struct sim *s, uint64_t id)
 void sim_clients_note_cancelled(struct sim *s, uint64_t id)
 {
     struct sim_promise *p = sim_clients_find(s, id);
+    uint32_t attempt;
 
-    if (p != NULL)
-        p->is_cancelled = true;
+    if (p == NULL)
+        return;
+    p->is_cancelled = sim_check_kept(s, id, &attempt) == JOB_CANCELLED;
+    if (!p->is_cancelled && p->retries == 0) /* else somebody had it tried again meanwhile */
+        sim_fail(s, "the cancel of job %llu was told before it was on disk",
+                 (unsigned long long)id);
 }
 
-static void promise(struct sim *s, uint64_t id)
+void sim_clients_promise(struct sim *s, uint64_t id)
 {
+    uint32_t attempt;
+
     if (sim_clients_find(s, id) != NULL)
         return; /* the repeat of a key, or a unique job that is there already */
+    if (sim_check_kept(s, id, &attempt) == JOB_NONE)
+        sim_fail(s, "job %llu was accepted before it was on disk", (unsigned long long)id);
     s->promises = realloc(s->promises, (s->promise_count + 1) * sizeof(*s->promises));
     assert(s->promises != NULL);
     s->promises[s->promise_count++] = (struct sim_promise){.id = id};
@@ -79,19 +114,30 @@ static void again(struct sim *s, void *arg)
 {
     char *key = arg;
 
-    if (s->core == NULL)
+    if (!sim_broker_is_up(s))
         return sim_at_owned(s, 100 * SIM_MS, again, key);
     submit(s, key);
     free(key);
 }
 
+static void tell(struct sim *s, const struct core_submit *x)
+{
+    if (x->op.ret_is_repeat || x->op.ret_is_existing)
+        sim_clients_promise(s, x->op.ret_existing_id);
+    else if (x->is_told_later)
+        sim_clients_wait(s, x->op.id);
+    else
+        sim_clients_promise(s, x->op.id);
+}
+
 static void on_submitted(struct core_submit *x, int status)
 {
     struct sim_call *call = JM_CONTAINER_OF(x, struct sim_call, submit);
-    struct sim *s = call->sim;
+    struct sim *s = call->request.sim;
 
+    sim_request_back(&call->request);
     if (status == 0)
-        promise(s, x->op.ret_is_repeat || x->op.ret_is_existing ? x->op.ret_existing_id : x->op.id);
+        tell(s, x);
     if (status == 0 && x->op.ret_replaced_id != 0)
         sim_clients_note_cancelled(s, x->op.ret_replaced_id);
     if (status == JM_EIDEMPOTENCY)
@@ -143,8 +189,8 @@ static void submit(struct sim *s, const char *key)
                                              .timeout_ms = 3600000,
                                              .grace_ms = 5000};
     call->submit.on_done = on_submitted;
-    if (core_submit(s->core, &call->submit) != 0)
-        call_free(call);
+    call->submit.is_told_later = sim_chance(s, 30);
+    called(call, core_submit(s->core, &call->submit));
 }
 
 /* ---- batches that are stored as a whole ---- */
@@ -171,17 +217,21 @@ static void ignore_refusal(struct core_batch *b, const struct core_submit *x, in
     (void)status;
 }
 
-static size_t count_stored(struct sim *s, const struct sim_call *call)
+/* False if the disk cannot be read. */
+static bool count_stored(struct sim *s, const struct sim_call *call, size_t *ret_count)
 {
-    size_t count = 0;
-
+    *ret_count = 0;
     for (size_t i = 0; i < call->batch.count; i++) {
         struct job_view job;
+        int rc = call->outcomes[i].id != 0
+                     ? reader_get(s->reader, call->outcomes[i].id, false, &job)
+                     : JM_ENOJOB;
 
-        count += call->outcomes[i].id != 0 &&
-                 reader_get(s->reader, call->outcomes[i].id, false, &job) == 0;
+        if (rc != 0 && rc != JM_ENOJOB)
+            return false;
+        *ret_count += rc == 0;
     }
-    return count;
+    return true;
 }
 
 /* The broker crashed, and what became of the batch is not known: but it is one or the other. */
@@ -190,11 +240,10 @@ static void judge_batch(struct sim *s, void *arg)
     struct sim_call *call = arg;
     size_t stored;
 
-    if (s->core == NULL) {
+    if (!sim_broker_is_up(s) || !count_stored(s, call, &stored)) {
         sim_at(s, 100 * SIM_MS, judge_batch, call);
         return;
     }
-    stored = count_stored(s, call);
     if (stored != 0 && (stored != call->batch.count || call->is_bad))
         sim_fail(s, "of a batch of %zu jobs %zu are there", call->batch.count, stored);
     call_free(call);
@@ -203,10 +252,11 @@ static void judge_batch(struct sim *s, void *arg)
 static void on_batch(struct core_batch *b, int status)
 {
     struct sim_call *call = JM_CONTAINER_OF(b, struct sim_call, batch);
-    struct sim *s = call->sim;
+    struct sim *s = call->request.sim;
 
+    sim_request_back(&call->request);
     for (size_t i = 0; i < b->count && status == 0; i++)
-        promise(s, b->outcomes[i].id);
+        sim_clients_promise(s, b->outcomes[i].id);
     if (status == 0 ? call->is_bad : status == JM_EBATCH && !call->is_bad)
         sim_fail(s, "a batch came to the wrong end");
     judge_batch(s, call);
@@ -232,16 +282,20 @@ static void submit_batch(struct sim *s)
                                       .on_done = on_batch};
     for (size_t i = 0; i < call->batch.count; i++)
         call->outcomes[i].queue = core_need_queue(s->core, queue);
-    if (core_batch_submit(s->core, &call->batch) != 0)
-        call_free(call);
+    called(call, core_batch_submit(s->core, &call->batch));
 }
 
 /* ---- limits and pauses ---- */
 
 static void on_set(struct core_set_conf *x, int status)
 {
-    (void)status;
-    call_free(JM_CONTAINER_OF(x, struct sim_call, set));
+    struct sim_call *call = JM_CONTAINER_OF(x, struct sim_call, set);
+    struct sim *s = call->request.sim;
+
+    sim_request_back(&call->request);
+    if (status == 0 && !runner_is_synced(&s->runner.runner))
+        sim_fail(s, "a setting was confirmed before it was on disk");
+    call_free(call);
 }
 
 static uint32_t maybe(struct sim *s, uint32_t most)
@@ -263,8 +317,7 @@ static void set_queue(struct sim *s, const char *queue, const struct queue_conf 
 
     call->set.on_done = on_set;
     call->set.queue_conf = *conf;
-    if (core_set_queue_conf(s->core, &call->set, span_of_str(queue)) != 0)
-        call_free(call);
+    called(call, core_set_queue_conf(s->core, &call->set, span_of_str(queue)));
 }
 
 static void set_task(struct sim *s, const char *task, uint32_t concurrency)
@@ -273,8 +326,7 @@ static void set_task(struct sim *s, const char *task, uint32_t concurrency)
 
     call->set.on_done = on_set;
     call->set.task_conf = (struct task_conf){.concurrency = concurrency};
-    if (core_set_task_conf(s->core, &call->set, span_of_str(task)) != 0)
-        call_free(call);
+    called(call, core_set_task_conf(s->core, &call->set, span_of_str(task)));
 }
 
 static void limit_something(struct sim *s)
@@ -303,7 +355,7 @@ static bool is_paused(const struct sim *s)
 static void resume_all(struct sim *s, void *arg)
 {
     (void)arg;
-    if (s->core != NULL && is_paused(s))
+    if (sim_broker_is_up(s) && is_paused(s))
         for (size_t i = 0; i < SIM_QUEUES; i++) {
             const struct queue *q = queues_find(&s->core->queues, span_of_str(sim_queues[i]));
             struct queue_conf conf = q != NULL ? q->conf : (struct queue_conf){.is_paused = false};
@@ -311,40 +363,52 @@ static void resume_all(struct sim *s, void *arg)
             conf.is_paused = false;
             set_queue(s, sim_queues[i], &conf);
         }
-    if (s->core == NULL || s->faults_on || is_paused(s))
+    if (!sim_broker_is_up(s) || s->faults_on || is_paused(s))
         sim_at(s, 1000 * SIM_MS, resume_all, NULL);
 }
 
 /* ---- all ---- */
 
-static void act(struct sim *s, void *arg)
+static void submit_one(struct sim *s)
 {
     char key[24] = "";
 
+    if (sim_chance(s, 50))
+        snprintf(key, sizeof(key), "key-%llu", (unsigned long long)s->acts);
+    submit(s, key);
+}
+
+/* Out of 100. */
+static const struct {
+    unsigned share;
+    void (*act)(struct sim *s);
+} acts[] = {{55, submit_one},
+            {15, sim_clients_change},
+            {15, sim_clients_read},
+            {8, limit_something},
+            {7, submit_batch}};
+
+static void act(struct sim *s, void *arg)
+{
+    uint64_t percent = sim_random(s, 100);
+
     (void)arg;
-    if (s->to_submit == 0) {
+    if (s->acts >= s->max_acts) {
+        s->is_closing = true;
         resume_all(s, NULL);
         return;
     }
-    sim_at(s, sim_random(s, 600) * SIM_MS, act, NULL);
-    if (s->core == NULL)
+    sim_at(s, sim_random(s, 400) * SIM_MS, act, NULL);
+    if (!sim_broker_is_up(s))
         return;
-    if (sim_chance(s, 15)) {
-        sim_clients_change(s);
-        return;
+    s->acts++;
+    for (size_t i = 0; i < JM_COUNT_OF(acts); i++) {
+        if (percent < acts[i].share) {
+            acts[i].act(s);
+            return;
+        }
+        percent -= acts[i].share;
     }
-    if (sim_chance(s, 5)) {
-        limit_something(s);
-        return;
-    }
-    if (sim_chance(s, 5)) {
-        submit_batch(s);
-        return;
-    }
-    if (sim_chance(s, 50))
-        snprintf(key, sizeof(key), "key-%zu", s->to_submit);
-    s->to_submit--;
-    submit(s, key);
 }
 
 void sim_clients_init(struct sim *s)

@@ -10,8 +10,7 @@
 enum { BULK_JOBS = 4 };
 
 struct act {
-    struct list link; /* sim.calls */
-    struct sim *sim;
+    struct sim_request request;
     struct core_cancel cancel;
     struct core_retry retry;
     struct core_change change;
@@ -24,14 +23,13 @@ static struct act *call_new(struct sim *s)
     struct act *call = calloc(1, sizeof(*call));
 
     assert(call != NULL);
-    call->sim = s;
-    list_push_back(&s->calls, &call->link);
+    sim_request_init(s, &call->request);
     return call;
 }
 
 static void call_free(struct act *call)
 {
-    list_remove(&call->link);
+    sim_request_done(&call->request);
     free(call);
 }
 
@@ -58,8 +56,9 @@ static void on_cancelled(struct core_cancel *x, int status)
 {
     struct act *call = JM_CONTAINER_OF(x, struct act, cancel);
 
+    sim_request_back(&call->request);
     if (status == 0)
-        sim_clients_note_cancelled(call->sim, x->op.id);
+        sim_clients_note_cancelled(call->request.sim, x->op.id);
     call_free(call);
 }
 
@@ -70,13 +69,16 @@ static void cancel_one(struct sim *s)
     call->cancel.op.id = any_promised(s);
     call->cancel.on_done = on_cancelled;
     core_cancel(s->core, &call->cancel);
+    call->request.is_calling = false;
 }
 
 static void on_retried(struct core_retry *x, int status)
 {
     struct act *call = JM_CONTAINER_OF(x, struct act, retry);
 
-    (void)status;
+    sim_request_back(&call->request);
+    if (status == 0 && !runner_is_synced(&call->request.sim->runner.runner))
+        sim_fail(call->request.sim, "a retry was confirmed before it was on disk");
     call_free(call);
 }
 
@@ -88,6 +90,7 @@ static void retry_one(struct sim *s)
     call->retry.on_done = on_retried;
     note_retry(s, call->retry.op.id);
     core_retry(s->core, &call->retry);
+    call->request.is_calling = false;
 }
 
 static void on_changed(struct core_change *x, int status)
@@ -95,6 +98,7 @@ static void on_changed(struct core_change *x, int status)
     struct act *call = JM_CONTAINER_OF(x, struct act, change);
 
     (void)status;
+    sim_request_back(&call->request);
     call_free(call);
 }
 
@@ -114,15 +118,17 @@ static void change_one(struct sim *s)
     op->spec.max_attempts = 1 + (uint32_t)sim_random(s, 5);
     call->change.on_done = on_changed;
     core_change(s->core, &call->change);
+    call->request.is_calling = false;
 }
 
 static void on_bulk(struct core_bulk *x, int status)
 {
     struct act *call = JM_CONTAINER_OF(x, struct act, bulk);
 
+    sim_request_back(&call->request);
     for (size_t i = 0; status == 0 && x->verb == BULK_CANCEL && i < x->count; i++)
         if (x->items[i].ret_is_changed)
-            sim_clients_note_cancelled(call->sim, x->items[i].id);
+            sim_clients_note_cancelled(call->request.sim, x->items[i].id);
     call_free(call);
 }
 
@@ -137,9 +143,12 @@ static void change_many(struct sim *s)
         call->items[i].id = any_promised(s);
         if (call->bulk.verb == BULK_RETRY)
             note_retry(s, call->items[i].id);
+        if (call->bulk.verb == BULK_DELETE)
+            sim_clients_find(s, call->items[i].id)->is_deleted = true;
     }
     call->bulk.on_done = on_bulk;
     core_bulk(s->core, &call->bulk);
+    call->request.is_calling = false;
 }
 
 void sim_clients_change(struct sim *s)

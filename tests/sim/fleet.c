@@ -1,8 +1,9 @@
 /*
  * fleet.c: worker hosts as the broker sees them: each slot claims a job, runs it, publishes its
  * end; the host beats every second and names what its slots hold from the claim until the
- * publication. They stall, die, lose children, publish late and twice. They do not read orders: a
- * kill that never arrives must do no harm either.
+ * publication. They stall, die, lose children, publish late and twice. Each has connections of its
+ * own, so that a beat may arrive behind an end that was published after it. They do not read
+ * orders: a kill that never arrives must do no harm either.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 #include "schema/id.h"
 #include "tests/sim/sim.h"
 
-enum { BEAT_MS = 1000, YOUNG_MS = 5000, IDLE_MS = 20 };
+enum { BEAT_MS = 1000, YOUNG_MS = 5000, STEADY_MS = 1800 };
 
 /* What an event has to carry to find its slot again, or to find that the slot has moved on. */
 struct errand {
@@ -93,6 +94,60 @@ static void put_beat(struct buf *out, struct buf *lists, const struct sim_host *
     wire_encode_beat(out, &beat);
 }
 
+static bool has_jobs(struct sim *s)
+{
+    char key[KEYS_BYTES];
+
+    for (size_t q = 0; q < SIM_QUEUES; q++) {
+        keys_queue(key, sim_queues[q], strlen(sim_queues[q]));
+        if (!list_is_empty(&sim_redis_key(s, key)->blobs))
+            return true;
+    }
+    return false;
+}
+
+static void wake_slot(struct sim *s, struct sim_host *h, unsigned i);
+
+struct beat {
+    struct sim_host *host;
+    uint64_t id;
+    size_t len;
+    uint8_t bytes[];
+};
+
+static void note_landed(struct sim *s, struct sim_host *h)
+{
+    if (h->steady_ns == 0 || s->now_ns - h->beat_ns > STEADY_MS * SIM_MS)
+        h->steady_ns = s->now_ns;
+    h->beat_ns = s->now_ns;
+    for (unsigned i = 0; i < SIM_SLOTS && has_jobs(s); i++)
+        wake_slot(s, h, i); /* a claim waits for its parent's beats too */
+}
+
+static void land_beat(struct sim *s, void *arg)
+{
+    struct beat *b = arg;
+
+    if (s->redis.is_up && !s->redis.refuses && !s->redis.is_loading) {
+        sim_redis_beat(s, b->id, span_of(b->bytes, b->len));
+        if (b->id == b->host->id)
+            note_landed(s, b->host);
+    }
+    free(b);
+}
+
+static void send_beat(struct sim *s, struct sim_host *h, struct span bytes)
+{
+    uint64_t at_ns = s->now_ns + sim_random(s, s->redis.is_slow ? 900 : 5) * SIM_MS;
+    struct beat *b = malloc(sizeof(*b) + bytes.len);
+
+    assert(b != NULL);
+    *b = (struct beat){.host = h, .id = h->id, .len = bytes.len};
+    memcpy(b->bytes, bytes.data, bytes.len);
+    h->quiet_ns = at_ns > h->quiet_ns ? at_ns : h->quiet_ns;
+    sim_at_owned(s, h->quiet_ns - s->now_ns, land_beat, b);
+}
+
 static void beat(struct sim *s, void *arg)
 {
     struct sim_host *h = arg;
@@ -104,9 +159,8 @@ static void beat(struct sim *s, void *arg)
     buf_init(&out, 1 << 16);
     buf_init(&lists, 1 << 16);
     h->seq++;
-    h->beat_ns = s->now_ns;
     put_beat(&out, &lists, h);
-    sim_redis_beat(s, h->id, buf_span(&out));
+    send_beat(s, h, buf_span(&out));
     buf_done(&out);
     buf_done(&lists);
 }
@@ -115,6 +169,7 @@ static void beat(struct sim *s, void *arg)
 
 static void claim(struct sim *s, void *arg);
 static void publish(struct sim *s, void *arg);
+static void begin(struct sim *s, void *arg);
 
 static void free_slot(struct sim *s, struct sim_host *h, unsigned i)
 {
@@ -150,7 +205,7 @@ static void push_event(struct sim *s, const struct sim_host *h, const struct sim
     buf_done(&out);
 }
 
-/* Publishing is repeated until Redis takes it, and now and then once too often. */
+/* Publishing is repeated until Redis is known to have taken it. */
 static void publish(struct sim *s, void *arg)
 {
     struct sim_host *h;
@@ -159,14 +214,20 @@ static void publish(struct sim *s, void *arg)
 
     if (slot == NULL)
         return;
-    if (!s->redis.is_up || s->redis.refuses) {
+    if (!s->redis.is_up || s->redis.refuses || s->redis.is_loading) {
         send_errand(s, 200 * SIM_MS, publish, h, i);
         return;
     }
-    sim_check_report(s, slot->id, slot->attempt, slot->kind);
+    s->acts++;
+    sim_ledger_report(s, slot->id, slot->attempt, slot->kind);
+    sim_trace(s, "worker says that attempt %u of job %llu %s", slot->attempt,
+              (unsigned long long)slot->id, wire_event_word(slot->kind));
     push_event(s, h, slot, i);
-    if (sim_chance(s, 5))
-        push_event(s, h, slot, i);
+    if (s->faults_on && sim_may(s, SIM_PUBLISHED_TWICE) && sim_chance(s, 5)) {
+        sim_note(s, SIM_PUBLISHED_TWICE);
+        send_errand(s, sim_random(s, 2000) * SIM_MS, publish, h, i);
+        return;
+    }
     free_slot(s, h, i);
 }
 
@@ -195,47 +256,119 @@ static void begin(struct sim *s, void *arg)
     send_errand(s, sim_random(s, sim_chance(s, 10) ? 8000 : 300) * SIM_MS, publish, h, i);
 }
 
+static struct sim_blob *pop(struct sim *s, const struct sim_host *h)
+{
+    struct sim_blob *blob = NULL;
+    char key[KEYS_BYTES];
+
+    if (!s->redis.is_up || s->redis.refuses || s->redis.is_loading ||
+        s->now_ns - h->beat_ns >= YOUNG_MS * SIM_MS || h->beat_ns == 0)
+        return NULL;
+    for (size_t q = 0; q < SIM_QUEUES && blob == NULL; q++) {
+        keys_queue(key, sim_queues[q], strlen(sim_queues[q]));
+        blob = sim_redis_rpop(s, key);
+    }
+    return blob;
+}
+
+/* The answer has come: from now on its host names the job. */
+static void hold(struct sim *s, void *arg)
+{
+    struct sim_host *h;
+    unsigned i;
+    struct sim_slot *slot = arrive(s, arg, hold, &h, &i);
+
+    if (slot == NULL)
+        return;
+    slot->is_busy = true;
+    send_errand(s, sim_random(s, 2000) * 1000, begin, h, i);
+}
+
+/* How long the answer of a claim takes; UINT64_MAX: for ever. */
+static uint64_t answer_in_us(struct sim *s, const struct sim_slot *slot)
+{
+    if (s->faults_on && sim_may(s, SIM_CLAIM_LOST) && sim_chance(s, 2)) {
+        sim_note(s, SIM_CLAIM_LOST);
+        sim_ledger_excuse(s, slot->id, slot->attempt);
+        return UINT64_MAX;
+    }
+    if (s->faults_on && sim_may(s, SIM_CLAIM_SLOW) && (s->redis.is_slow || sim_chance(s, 2))) {
+        sim_note(s, SIM_CLAIM_SLOW);
+        sim_ledger_excuse(s, slot->id, slot->attempt);
+        return sim_random(s, 3000000);
+    }
+    return 20 + sim_random(s, 500);
+}
+
 static void claim(struct sim *s, void *arg)
 {
     struct sim_host *h;
     unsigned i;
     struct sim_slot *slot = arrive(s, arg, claim, &h, &i);
-    struct sim_blob *blob = NULL;
+    struct sim_blob *blob;
     struct wire_job job;
-    char key[KEYS_BYTES];
+    uint64_t in_us;
 
     if (slot == NULL)
         return;
-    for (size_t q = 0; q < SIM_QUEUES && blob == NULL; q++) {
-        keys_queue(key, sim_queues[q], strlen(sim_queues[q]));
-        if (s->redis.is_up && s->now_ns - h->beat_ns < YOUNG_MS * SIM_MS)
-            blob = sim_redis_rpop(s, key);
-    }
-    if (blob == NULL) {
-        send_errand(s, (1 + sim_random(s, IDLE_MS)) * SIM_MS, claim, h, i);
+    blob = pop(s, h);
+    slot->is_waiting = blob == NULL;
+    if (blob == NULL)
         return;
-    }
     if (wire_decode_job(span_of(blob->bytes, blob->len), &job) != 0)
         sim_fail(s, "a frame in Redis cannot be decoded");
-    if (s->faults_on && sim_chance(s, 1)) { /* popped to a connection that broke */
-        free(blob);
-        send_errand(s, SIM_MS, claim, h, i);
-        return;
-    }
-    slot->is_busy = true;
+    free(blob);
+    s->acts++;
     slot->id = job.id;
     slot->attempt = job.attempt;
-    free(blob);
-    send_errand(s, sim_random(s, 2000) * 1000, begin, h, i);
+    slot->claimed_ns = s->now_ns;
+    sim_trace(s, "worker claims attempt %u of job %llu", job.attempt, (unsigned long long)job.id);
+    in_us = answer_in_us(s, slot);
+    if (in_us == UINT64_MAX)
+        free_slot(s, h, i);
+    else
+        send_errand(s, in_us * 1000, hold, h, i);
+}
+
+static void wake_slot(struct sim *s, struct sim_host *h, unsigned i)
+{
+    if (!h->slots[i].is_waiting)
+        return;
+    h->slots[i].is_waiting = false;
+    send_errand(s, sim_random(s, 1000) * 1000, claim, h, i);
+}
+
+void sim_fleet_wake(struct sim *s)
+{
+    unsigned first = (unsigned)sim_random(s, SIM_HOSTS);
+
+    for (unsigned n = 0; n < SIM_HOSTS * SIM_SLOTS; n++) {
+        struct sim_host *h = &s->hosts[(first + n) % SIM_HOSTS];
+        unsigned i = n / SIM_HOSTS;
+
+        if (!h->is_alive || h->is_stopped || !h->slots[i].is_waiting)
+            continue;
+        wake_slot(s, h, i);
+        return;
+    }
 }
 
 /* ---- faults ---- */
 
+/* What it held, or was about to, is gone, or named by nobody for as long as it stands still. */
+static void excuse_slots(struct sim *s, const struct sim_host *h)
+{
+    for (unsigned i = 0; i < SIM_SLOTS; i++)
+        if (h->slots[i].id != 0)
+            sim_ledger_excuse(s, h->slots[i].id, h->slots[i].attempt);
+}
+
 static void start_host(struct sim *s, struct sim_host *h)
 {
-    h->id = 1 + sim_random(s, ID_MAX);
+    h->id = (1 + sim_random(s, ID_MAX >> 16)) << 16 | ++s->hosts_started;
     h->seq = 0;
     h->beat_ns = 0;
+    h->steady_ns = 0;
     h->is_alive = true;
     h->is_stopped = false;
     for (unsigned i = 0; i < SIM_SLOTS; i++)
@@ -251,49 +384,52 @@ static void go_on(struct sim *s, void *arg)
 {
     struct sim_host *h = arg;
 
-    (void)s;
+    excuse_slots(s, h);
     h->is_stopped = false;
+    h->steady_ns = 0;
 }
 
-/* A child is killed: its parent says so. */
+/* Its parent says so. */
 static void kill_child(struct sim *s, struct sim_host *h)
 {
     unsigned i = (unsigned)sim_random(s, SIM_SLOTS);
     struct sim_slot *slot = &h->slots[i];
 
-    if (!slot->is_busy || !slot->has_begun || h->is_stopped)
+    if (!slot->is_busy || !slot->has_begun)
         return;
+    sim_note(s, SIM_CHILD_KILLED);
     slot->turn++; /* the errands of the run are void */
     slot->kind = WIRE_CRASHED;
     send_errand(s, SIM_MS, publish, h, i);
 }
 
-static void fault(struct sim *s, void *arg)
+void sim_fleet_fault(struct sim *s, enum sim_fault fault)
 {
     struct sim_host *h = &s->hosts[sim_random(s, SIM_HOSTS)];
 
-    (void)arg;
-    if (!s->faults_on) {
-        for (unsigned i = 0; i < SIM_HOSTS; i++)
-            s->hosts[i].is_stopped = false;
-        return;
-    }
-    sim_at(s, (1 + sim_random(s, 6000)) * SIM_MS, fault, NULL);
     if (!h->is_alive || h->is_stopped)
         return;
-    switch (sim_random(s, 3)) {
-    case 0:
+    if (fault == SIM_CHILD_KILLED) {
+        kill_child(s, h);
+        return;
+    }
+    sim_note(s, fault);
+    excuse_slots(s, h);
+    sim_ledger_host_down(s);
+    if (fault == SIM_HOST_KILLED) {
         h->is_alive = false;
         sim_at(s, (1 + sim_random(s, 5000)) * SIM_MS, restart_host, h);
-        break;
-    case 1:
+    } else {
         h->is_stopped = true;
         sim_at(s, (1 + sim_random(s, 40000)) * SIM_MS, go_on, h);
-        break;
-    default:
-        kill_child(s, h);
-        break;
     }
+}
+
+void sim_fleet_heal(struct sim *s)
+{
+    for (unsigned i = 0; i < SIM_HOSTS; i++)
+        if (s->hosts[i].is_stopped)
+            go_on(s, &s->hosts[i]);
 }
 
 void sim_fleet_init(struct sim *s)
@@ -303,5 +439,4 @@ void sim_fleet_init(struct sim *s)
         start_host(s, &s->hosts[i]);
         sim_at(s, sim_random(s, BEAT_MS) * SIM_MS, beat, &s->hosts[i]);
     }
-    sim_at(s, 3000 * SIM_MS, fault, NULL);
 }

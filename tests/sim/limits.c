@@ -649,13 +649,14 @@ static void a_rate_lets_a_burst_go_and_then_so_many_in_each_period(void **state)
     assert_in_range(begin_for(s, 5000), 49, 51);
     sim_broker_crash(s);
     sim_broker_start(s);
-    assert_in_range(begin_for(s, 5000), 40, 51); /* no new burst, and no long wait either */
+    /* No new burst, and no long wait either; the link takes up to 3 s. */
+    assert_in_range(begin_for(s, 5000), 18, 51);
     s->wall_ms -= 3600000;
     assert_in_range(begin_for(s, 2000), 19, 21);
     sim_broker_crash(s);
     s->wall_ms -= 3600000; /* the hours that the clock lost are not waited for */
     sim_broker_start(s);
-    assert_in_range(begin_for(s, 5000), 30, 51);
+    assert_in_range(begin_for(s, 5000), 18, 51);
 }
 
 static void a_rate_of_each_key_is_its_own(void **state)

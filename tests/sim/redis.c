@@ -1,7 +1,6 @@
 /*
  * redis.c: a Redis of lists and one hash. A request of the broker is carried out, and answered,
- * some time after it was sent, in order; when the link breaks, each open one was carried out or
- * not, and the broker does not learn which.
+ * some time after it was sent, in order.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -13,11 +12,11 @@
 
 enum { ITEMS_MAX = 65536 };
 
-struct sim_key *sim_redis_key(struct sim *s, const char *name)
+struct sim_key *sim_redis_find(struct list *keys, const char *name)
 {
     struct sim_key *key;
 
-    LIST_EACH(node, &s->redis.keys)
+    LIST_EACH(node, keys)
     {
         key = LIST_ENTRY(node, struct sim_key, link);
         if (strcmp(key->name, name) == 0)
@@ -27,8 +26,13 @@ struct sim_key *sim_redis_key(struct sim *s, const char *name)
     assert(key != NULL);
     snprintf(key->name, sizeof(key->name), "%s", name);
     list_init(&key->blobs);
-    list_push_back(&s->redis.keys, &key->link);
+    list_push_back(keys, &key->link);
     return key;
+}
+
+struct sim_key *sim_redis_key(struct sim *s, const char *name)
+{
+    return sim_redis_find(&s->redis.keys, name);
 }
 
 static size_t key_len(const struct sim_key *key)
@@ -48,7 +52,12 @@ static void key_clear(struct sim_key *key)
         free(LIST_ENTRY(node, struct sim_blob, link));
 }
 
-static void wake_waiting(struct sim *s, const char *name);
+/* Whoever waits for it, broker or worker, learns of it. */
+static void on_push(struct sim *s, const char *name)
+{
+    sim_redis_wake_broker(s, name);
+    sim_fleet_wake(s);
+}
 
 static struct sim_blob *blob_of(struct span value)
 {
@@ -60,9 +69,16 @@ static struct sim_blob *blob_of(struct span value)
     return blob;
 }
 
+void sim_redis_push_back(struct sim *s, struct list *blobs, struct span value)
+{
+    (void)s;
+    list_push_back(blobs, &blob_of(value)->link);
+}
+
 static void rpush(struct sim *s, const char *name, struct span value)
 {
-    list_push_back(&sim_redis_key(s, name)->blobs, &blob_of(value)->link);
+    sim_redis_push_back(s, &sim_redis_key(s, name)->blobs, value);
+    on_push(s, name);
 }
 
 void sim_redis_lpush(struct sim *s, const char *name, struct span value)
@@ -70,7 +86,7 @@ void sim_redis_lpush(struct sim *s, const char *name, struct span value)
     struct sim_blob *blob = blob_of(value);
 
     list_push_front(&sim_redis_key(s, name)->blobs, &blob->link);
-    wake_waiting(s, name);
+    on_push(s, name);
 }
 
 struct sim_blob *sim_redis_rpop(struct sim *s, const char *name)
@@ -84,9 +100,9 @@ struct sim_blob *sim_redis_rpop(struct sim *s, const char *name)
     return LIST_ENTRY(last, struct sim_blob, link);
 }
 
-static void remove_beat(struct sim *s, uint64_t host)
+static void remove_beat(struct list *beats, uint64_t host)
 {
-    LIST_EACH_SAFE(node, &s->redis.beats)
+    LIST_EACH_SAFE(node, beats)
     {
         struct sim_beat *beat = LIST_ENTRY(node, struct sim_beat, link);
 
@@ -97,17 +113,30 @@ static void remove_beat(struct sim *s, uint64_t host)
     }
 }
 
-void sim_redis_beat(struct sim *s, uint64_t host, struct span bytes)
+void sim_redis_add_beat(struct list *beats, uint64_t host, struct span bytes)
 {
     struct sim_beat *beat = malloc(sizeof(*beat) + bytes.len);
 
     assert(beat != NULL);
-    remove_beat(s, host);
     beat->host = host;
     keys_host_name(beat->name, host);
     beat->len = bytes.len;
     memcpy(beat->bytes, bytes.data, bytes.len);
-    list_push_back(&s->redis.beats, &beat->link);
+    list_push_back(beats, &beat->link);
+}
+
+void sim_redis_beat(struct sim *s, uint64_t host, struct span bytes)
+{
+    remove_beat(&s->redis.beats, host);
+    sim_redis_add_beat(&s->redis.beats, host, bytes);
+}
+
+void sim_redis_clear(struct list *keys, struct list *beats)
+{
+    LIST_EACH(node, keys)
+    key_clear(LIST_ENTRY(node, struct sim_key, link));
+    while (!list_is_empty(beats))
+        remove_beat(beats, LIST_ENTRY(beats->next, struct sim_beat, link)->host);
 }
 
 /* ---- verbs ---- */
@@ -123,6 +152,7 @@ static void recall(struct sim *s, struct carrier_req *req)
 
         if (!span_is_equal(span_of(blob->bytes, blob->len), req->values[0]))
             continue;
+        sim_ledger_pushed(s, span_of(blob->bytes, blob->len), false);
         list_remove(node);
         free(blob);
         req->number = 1;
@@ -182,6 +212,7 @@ static void draw(struct sim *s, struct carrier_req *req)
     while ((int64_t)req->item_count < req->first && (node = list_pop_front(&key->blobs)) != NULL) {
         struct sim_blob *blob = LIST_ENTRY(node, struct sim_blob, link);
 
+        sim_ledger_pushed(s, span_of(blob->bytes, blob->len), false);
         list_push_back(&s->redis.drawn, node);
         s->redis.items[req->item_count++] = span_of(blob->bytes, blob->len);
     }
@@ -214,20 +245,30 @@ static void read_epoch(struct sim *s, struct carrier_req *req)
     req->item_count = 2;
 }
 
-static void carry_out(struct sim *s, struct carrier_req *req)
+void sim_redis_carry_out(struct sim *s, struct carrier_req *req)
 {
+    static const char *const words[] = {"push", "push_next", "draw",  "recall", "take",  "await",
+                                        "read", "remove",    "hosts", "forget", "order", "epoch"};
     uint64_t host;
+
+    if (req->verb != CARRIER_HOSTS && req->verb != CARRIER_EPOCH)
+        sim_trace(s, "redis %s %s %s, %zu values", words[req->verb], req->key, req->other,
+                  req->value_count);
 
     switch (req->verb) {
     case CARRIER_PUSH:
     case CARRIER_ORDER: /* the fleet here does not read its orders */
-        for (size_t i = 0; i < req->value_count; i++)
+        for (size_t i = 0; i < req->value_count; i++) {
+            sim_ledger_pushed(s, req->values[i], true);
             sim_redis_lpush(s, req->key, req->values[i]);
+        }
         req->number = (int64_t)key_len(sim_redis_key(s, req->key));
         break;
     case CARRIER_PUSH_NEXT:
-        for (size_t i = 0; i < req->value_count; i++)
+        for (size_t i = 0; i < req->value_count; i++) {
+            sim_ledger_pushed(s, req->values[i], true);
             rpush(s, req->key, req->values[i]);
+        }
         req->number = (int64_t)key_len(sim_redis_key(s, req->key));
         break;
     case CARRIER_DRAW:
@@ -239,7 +280,7 @@ static void carry_out(struct sim *s, struct carrier_req *req)
     case CARRIER_TAKE:
         take(s, req);
         break;
-    case CARRIER_AWAIT: /* has an answer of its own */
+    case CARRIER_AWAIT: /* redis_await.c */
         break;
     case CARRIER_READ:
         read_range(s, req);
@@ -252,7 +293,7 @@ static void carry_out(struct sim *s, struct carrier_req *req)
         break;
     case CARRIER_FORGET:
         host = strtoull((const char *)req->values[0].data, NULL, 16);
-        remove_beat(s, host);
+        remove_beat(&s->redis.beats, host);
         break;
     case CARRIER_EPOCH:
         read_epoch(s, req);
@@ -264,134 +305,6 @@ static bool is_write(enum carrier_verb verb)
 {
     return verb == CARRIER_PUSH || verb == CARRIER_PUSH_NEXT || verb == CARRIER_DRAW ||
            verb == CARRIER_TAKE || verb == CARRIER_RECALL || verb == CARRIER_ORDER;
-}
-
-/* ---- what waits ---- */
-
-/* What belongs to one request, and finds out whether that is still under way. */
-struct await_turn {
-    uint64_t number;
-};
-
-static void at_await(struct sim *s, uint64_t in_ns, void (*run)(struct sim *s, void *arg))
-{
-    struct await_turn *turn = malloc(sizeof(*turn));
-
-    assert(turn != NULL);
-    turn->number = s->redis.await_turn;
-    sim_at_owned(s, in_ns, run, turn);
-}
-
-static bool is_of_present(struct sim *s, void *arg)
-{
-    struct await_turn *turn = arg;
-    bool is_present = turn->number == s->redis.await_turn && s->redis.await != NULL;
-
-    free(turn);
-    return is_present;
-}
-
-static void complete_await(struct sim *s, int status)
-{
-    struct carrier_req *req = s->redis.await;
-
-    s->redis.await = NULL;
-    s->redis.is_blocked = false;
-    s->redis.await_turn++;
-    req->status = status;
-    req->on_done(req);
-}
-
-static void answer_await(struct sim *s, void *arg)
-{
-    struct carrier_req *req = s->redis.await;
-
-    if (!is_of_present(s, arg))
-        return;
-    memcpy(req->key, req->other, sizeof(req->key));
-    read_range(s, req);
-    complete_await(s, s->redis.refuses ? JM_EREFUSED : 0);
-}
-
-/* It waits no longer: the list is taken now, and the answer is on its way. */
-static void end_waiting(struct sim *s)
-{
-    if (!s->redis.is_blocked)
-        return;
-    s->redis.is_blocked = false;
-    if (!s->redis.refuses)
-        take(s, s->redis.await);
-    at_await(s, (20 + sim_random(s, 500)) * 1000, answer_await);
-}
-
-static void end_orphan(struct sim *s)
-{
-    if (s->redis.has_orphan)
-        take(s, &s->redis.orphan);
-    s->redis.has_orphan = false;
-}
-
-static void wake_waiting(struct sim *s, const char *name)
-{
-    if (s->redis.has_orphan && strcmp(name, s->redis.orphan.key) == 0)
-        end_orphan(s);
-    if (s->redis.is_blocked && strcmp(name, s->redis.await->key) == 0)
-        end_waiting(s);
-}
-
-static void stop_waiting(struct sim *s, void *arg)
-{
-    if (is_of_present(s, arg))
-        end_waiting(s);
-}
-
-/* It has come to Redis. */
-static void begin_waiting(struct sim *s, void *arg)
-{
-    if (!is_of_present(s, arg))
-        return;
-    s->redis.is_blocked = true;
-    if (s->redis.refuses || !list_is_empty(&sim_redis_key(s, s->redis.await->key)->blobs))
-        end_waiting(s);
-    else
-        at_await(s, 5000 * SIM_MS, stop_waiting);
-}
-
-static void refuse_await(struct sim *s, void *arg)
-{
-    if (is_of_present(s, arg))
-        complete_await(s, JM_ECARRIER);
-}
-
-static void send_await(struct sim *s, struct carrier_req *req)
-{
-    assert(s->redis.await == NULL);
-    s->redis.await = req;
-    s->redis.await_turn++;
-    at_await(s, (20 + sim_random(s, 2000)) * 1000,
-             s->redis.is_link_up ? begin_waiting : refuse_await);
-}
-
-static void fake_hurry(struct carrier *carrier)
-{
-    struct sim *s = JM_CONTAINER_OF(carrier, struct sim_redis, carrier)->sim;
-
-    if (s->redis.await != NULL)
-        at_await(s, (2000 + sim_random(s, 2000)) * 1000, stop_waiting);
-}
-
-/* The client that is left behind in Redis may wait on; the next link ends that first. */
-static void break_await(struct sim *s)
-{
-    struct sim_redis *r = &s->redis;
-
-    if (r->await == NULL)
-        return;
-    if (r->is_blocked && r->is_up) {
-        r->orphan = *r->await;
-        r->has_orphan = true;
-    }
-    complete_await(s, JM_EUNKNOWN);
 }
 
 /* ---- the link ---- */
@@ -407,23 +320,23 @@ static void answer_first(struct sim *s, void *arg)
     req = LIST_ENTRY(list_pop_front(&r->open), struct carrier_req, link);
     if (!r->is_link_up)
         req->status = JM_ECARRIER;
-    else if (r->refuses && is_write(req->verb))
+    else if (r->is_loading || (r->refuses && is_write(req->verb)))
         req->status = JM_EREFUSED;
     else
-        carry_out(s, req);
+        sim_redis_carry_out(s, req);
     req->on_done(req);
 }
 
 static void fake_send(struct carrier *carrier, struct carrier_req *req)
 {
     struct sim *s = JM_CONTAINER_OF(carrier, struct sim_redis, carrier)->sim;
-    uint64_t at_ns = s->now_ns + (20 + sim_random(s, 2000)) * 1000;
+    uint64_t at_ns = s->now_ns + (20 + sim_random(s, s->redis.is_slow ? 2500000 : 2000)) * 1000;
 
     req->status = 0;
     req->number = 0;
     req->item_count = 0;
     if (req->verb == CARRIER_AWAIT) {
-        send_await(s, req);
+        sim_redis_await(s, req);
         return;
     }
     if (at_ns < s->redis.quiet_ns)
@@ -433,75 +346,17 @@ static void fake_send(struct carrier *carrier, struct carrier_req *req)
     sim_at(s, at_ns - s->now_ns, answer_first, NULL);
 }
 
-static void link_up(struct sim *s, void *arg)
-{
-    (void)arg;
-    if (s->core == NULL || s->redis.is_link_up || !s->redis.is_up)
-        return;
-    s->redis.is_link_up = true;
-    end_orphan(s);
-    s->redis.carrier.on_link(s->redis.carrier.owner, true);
-}
-
-void sim_redis_break_link(struct sim *s)
-{
-    struct sim_redis *r = &s->redis;
-    bool was_up = r->is_link_up;
-    struct list *node;
-
-    r->is_link_up = false;
-    break_await(s);
-    while ((node = list_pop_front(&r->open)) != NULL) {
-        struct carrier_req *req = LIST_ENTRY(node, struct carrier_req, link);
-
-        if (was_up && r->is_up && sim_chance(s, 50))
-            carry_out(s, req);
-        req->item_count = 0;
-        req->status = was_up ? JM_EUNKNOWN : JM_ECARRIER;
-        req->on_done(req);
-    }
-    if (was_up && s->core != NULL)
-        r->carrier.on_link(r->carrier.owner, false);
-    sim_at(s, (1 + sim_random(s, 3000)) * SIM_MS, link_up, NULL);
-}
-
-/* ---- faults ---- */
-
-void sim_redis_flush(struct sim *s)
-{
-    LIST_EACH(node, &s->redis.keys)
-    key_clear(LIST_ENTRY(node, struct sim_key, link));
-    while (!list_is_empty(&s->redis.beats))
-        remove_beat(s, LIST_ENTRY(s->redis.beats.next, struct sim_beat, link)->host);
-    s->redis.epoch[0] = '\0';
-}
-
-static void come_up(struct sim *s, void *arg)
-{
-    (void)arg;
-    s->redis.is_up = true;
-    sim_at(s, sim_random(s, 1000) * SIM_MS, link_up, NULL);
-}
-
-void sim_redis_restart(struct sim *s)
-{
-    s->redis.is_up = false;
-    s->redis.run_id++;
-    sim_redis_break_link(s);
-    s->redis.has_orphan = false;
-    sim_redis_flush(s);
-    sim_at(s, sim_random(s, 5000) * SIM_MS, come_up, NULL);
-}
-
 void sim_redis_init(struct sim *s)
 {
     s->redis = (struct sim_redis){.sim = s, .is_up = true};
     s->redis.carrier.send = fake_send;
-    s->redis.carrier.hurry = fake_hurry;
+    s->redis.carrier.hurry = sim_redis_hurry;
     s->redis.items = calloc(ITEMS_MAX, sizeof(struct span));
     assert(s->redis.items != NULL);
     list_init(&s->redis.keys);
     list_init(&s->redis.beats);
+    list_init(&s->redis.old_keys);
+    list_init(&s->redis.old_beats);
     list_init(&s->redis.open);
     list_init(&s->redis.drawn);
 }
@@ -510,9 +365,11 @@ void sim_redis_done(struct sim *s)
 {
     struct list *node;
 
-    sim_redis_flush(s);
+    sim_redis_clear(&s->redis.keys, &s->redis.beats);
+    sim_redis_clear(&s->redis.old_keys, &s->redis.old_beats);
     forget_drawn(s);
-    while ((node = list_pop_front(&s->redis.keys)) != NULL)
+    while ((node = list_pop_front(&s->redis.keys)) != NULL ||
+           (node = list_pop_front(&s->redis.old_keys)) != NULL)
         free(LIST_ENTRY(node, struct sim_key, link));
     free(s->redis.items);
 }

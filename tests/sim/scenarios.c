@@ -250,6 +250,32 @@ static void ends_that_nobody_waits_for_share_a_round_and_a_waiter_ends_the_rest(
     assert_int_equal(waiter.id, 0);
 }
 
+/* A clock that has stepped is not believed in what cannot be undone, so that what should have begun
+ * by now stays where it is for a while. */
+static void what_cannot_expire_yet_is_not_looked_for_all_the_time(void **state)
+{
+    struct sim *s = *state;
+    uint64_t before;
+
+    story_beat_for(s, 5, "live", 0);
+    story_set_queue(s, "live", (struct queue_conf){.is_paused = true});
+    (void)story_submit(s, (struct story_job){.expires_in_ms = 5000});
+    sim_run_ms(s, 100);
+    s->wall_ms += 120000;
+    story_beat_for(s, 10, "live", 0);
+    assert_int_equal(story_count(s, "live", JOB_QUEUED), 1);
+    story_set_queue(s, "live", (struct queue_conf){.is_paused = false});
+    before = s->runner.started_seq;
+    story_beat_for(s, 5, "live", 0);
+    assert_in_range(s->runner.started_seq - before, 1, 20);
+    assert_int_equal(story_count(s, "live", JOB_QUEUED), 1);
+    (void)story_submit_bytes(s, "live", 100);
+    sim_run_ms(s, 100);
+    assert_int_equal(story_count(s, "live", JOB_DISPATCHED), 1);
+    sim_run_ms(s, 700000);
+    assert_int_equal(story_count(s, "live", JOB_QUEUED), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +290,7 @@ int main(void)
         STORY(a_cancel_that_a_restart_forgot_is_ordered_by_the_heartbeats),
         STORY(a_recall_that_was_cut_off_is_done_again),
         STORY(ends_that_nobody_waits_for_share_a_round_and_a_waiter_ends_the_rest),
+        STORY(what_cannot_expire_yet_is_not_looked_for_all_the_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,9 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "schema/id.h"
-
-enum { MAX_STEPS = 200000, QUIET_LIMIT_S = 600 };
+enum { MAX_STEPS = 400000, QUIET_LIMIT_S = 6000 };
 
 /* ---- generator, timeline ---- */
 
@@ -87,33 +85,6 @@ static struct timer *first_timer(const struct sim *s)
     return list_is_empty(&s->armed) ? NULL : LIST_ENTRY(s->armed.next, struct timer, link);
 }
 
-/* The planted bug: the dispatch decides as if nothing were set. */
-static void turn_without_limits(struct sim *s)
-{
-    struct queue_conf kept[SIM_QUEUES];
-    struct queue *queues[SIM_QUEUES];
-
-    for (size_t i = 0; i < SIM_QUEUES; i++) {
-        queues[i] = queues_find(&s->core->queues, span_of_str(sim_queues[i]));
-        if (queues[i] == NULL)
-            continue;
-        kept[i] = queues[i]->conf;
-        queues[i]->conf = (struct queue_conf){.is_paused = kept[i].is_paused};
-    }
-    core_turn(s->core);
-    for (size_t i = 0; i < SIM_QUEUES; i++)
-        if (queues[i] != NULL)
-            queues[i]->conf = kept[i];
-}
-
-static void turn(struct sim *s)
-{
-    if (s->plant == SIM_PLANT_NO_LIMITS)
-        turn_without_limits(s);
-    else
-        core_turn(s->core);
-}
-
 /* Whatever comes first: an event or a timer of the core. */
 bool sim_step(struct sim *s)
 {
@@ -133,8 +104,10 @@ bool sim_step(struct sim *s)
         e->run(s, e->arg);
         free(e);
     }
+    if (s->core != NULL && s->disk.is_dead)
+        sim_broker_fail(s); /* killed while it did something */
     if (s->core != NULL)
-        turn(s);
+        core_turn(s->core);
     s->steps++;
     return true;
 }
@@ -150,126 +123,34 @@ void sim_fail(struct sim *s, const char *fmt, ...)
     va_end(args);
 }
 
-/* ---- the broker ---- */
-
-static void on_counts(void *owner, struct span queue, const struct store_counts *counts)
+void sim_trace(const struct sim *s, const char *fmt, ...)
 {
-    struct sim *s = owner;
+    va_list args;
 
-    if (core_on_counts(s->core, queue, counts) != 0)
-        sim_fail(s, "there is no memory");
-}
-
-static void on_lane(void *owner, const struct store_lane_view *lane)
-{
-    struct sim *s = owner;
-
-    if (core_on_lane(s->core, lane) != 0)
-        sim_fail(s, "there is no memory");
-}
-
-void sim_broker_start(struct sim *s)
-{
-    struct store_conf conf = {
-        .path = s->db, .clock = &s->clock, .retain_ms = 20000, .retain_failed_ms = 30000};
-    struct core_conf core_conf = {
-        .heartbeat_ms = 1000, .lease_ms = 15000, .seed = sim_random(s, ID_MAX)};
-    struct core_seams seams = {.clock = &s->clock,
-                               .carrier = &s->redis.carrier,
-                               .runner = &s->runner.runner,
-                               .timers = &s->timers};
-    char sentence[256];
-
-    s->core = calloc(1, sizeof(*s->core));
-    if (store_open(&conf, &s->store, sentence) != 0 || reader_open(&conf, &s->reader) != 0 ||
-        core_init(s->core, &core_conf, &seams) != 0 || core_start(s->core, s->reader) != 0) {
-        fprintf(stderr, "the simulated broker cannot start: %s\n", sentence);
-        abort();
-    }
-    store_changed_counts(s->store, s, on_counts);
-    store_changed_lanes(s->store, s, on_lane);
-    s->runner.is_dead = false;
-    s->redis.is_link_up = false;
-    sim_redis_break_link(s); /* it comes up soon */
-}
-
-/* Nothing of what is under way is carried out any more; everything is only given back so that it
- * can be freed. What the database holds at this moment is what the next start finds. */
-void sim_broker_crash(struct sim *s)
-{
-    s->crashes++;
-    s->runner.is_dead = true;
-    sim_redis_break_link(s);
-    core_close_carrier(s->core);
-    sim_runner_crash(s);
-    while (!list_is_empty(&s->armed))
-        list_remove(s->armed.next);
-    core_done(s->core);
-    free(s->core);
-    s->core = NULL;
-    s->reader = reader_close(s->reader);
-    s->store = store_close(s->store);
-}
-
-/* ---- faults ---- */
-
-/* By less than jobs are kept: none ends and is purged in one batch, unseen. */
-static void step_clock(struct sim *s)
-{
-    s->wall_ms += (int64_t)sim_random(s, 38000) - 19000;
-}
-
-static void stop_refusing(struct sim *s, void *arg)
-{
-    (void)arg;
-    s->redis.refuses = false;
-}
-
-static void stop_being_full(struct sim *s, void *arg)
-{
-    (void)arg;
-    s->runner.is_full = false;
-}
-
-static void fault(struct sim *s, void *arg)
-{
-    (void)arg;
-    if (!s->faults_on)
+    if (!s->is_traced)
         return;
-    switch (sim_random(s, 8)) {
-    case 0:
-        sim_redis_flush(s);
-        break;
-    case 1:
-        sim_redis_break_link(s);
-        break;
-    case 2:
-        sim_redis_restart(s);
-        break;
-    case 3:
-        sim_broker_crash(s);
-        sim_broker_start(s);
-        break;
-    case 4:
-        step_clock(s);
-        break;
-    case 5:
-        s->redis.refuses = true;
-        sim_at(s, (1 + sim_random(s, 2000)) * SIM_MS, stop_refusing, NULL);
-        break;
-    case 6:
-        s->runner.is_full = true;
-        sim_at(s, (1 + sim_random(s, 3000)) * SIM_MS, stop_being_full, NULL);
-        break;
-    default:
-        break; /* the hosts have faults of their own (fleet.c) */
-    }
-    sim_at(s, (1 + sim_random(s, 8000)) * SIM_MS, fault, NULL);
+    fprintf(stderr, "%10.6f ", (double)s->now_ns / 1e9);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
 }
 
-/* ---- a run ---- */
+/* ---- a world ---- */
 
-void sim_open(struct sim *s, uint64_t seed)
+static void open_disk(struct sim *s)
+{
+    static bool is_registered;
+
+    if (!is_registered)
+        disk_register();
+    is_registered = true;
+    s->disk_random_state = ~s->seed;
+    disk_init(&s->disk, &s->disk_random_state);
+    sqlite3_randomness(0, NULL); /* from the disk's generator again */
+}
+
+static void open_world(struct sim *s, uint64_t seed)
 {
     *s = (struct sim){.seed = seed, .random_state = seed};
     s->wall_ms = INT64_C(1767225600000); /* 2026-01-01 */
@@ -280,15 +161,48 @@ void sim_open(struct sim *s, uint64_t seed)
     list_init(&s->armed);
     list_init(&s->events);
     list_init(&s->calls);
-    /* A broker that crashes here loses nothing that it wrote, so the disk need not be a real one.
-     */
+    list_init(&s->reads);
+    /* The database lies on the disk in memory; here, only the lock beside it. */
     snprintf(s->dir, sizeof(s->dir), "%s/jobmill-sim-XXXXXX",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (mkdtemp(s->dir) == NULL)
         abort();
     snprintf(s->db, sizeof(s->db), "%s/jobs.db", s->dir);
+    open_disk(s);
     sim_redis_init(s);
     sim_runner_init(s);
+}
+
+/* What a first start leaves on the disk: made once in a process. */
+static void copy_made(struct sim *s)
+{
+    static struct disk made;
+    static bool is_made;
+    struct store_conf conf = {.path = s->db, .vfs = "sim", .clock = &s->clock};
+    char sentence[256];
+    struct store *store;
+
+    if (!is_made) {
+        struct disk fresh;
+        uint64_t random_state = 0;
+
+        disk_init(&fresh, &random_state);
+        if (store_open(&conf, &store, sentence) != 0)
+            abort();
+        store_close(store);
+        disk_init(&made, &random_state);
+        disk_copy(&made, &fresh);
+        disk_done(&fresh);
+        is_made = true;
+    }
+    disk_shown = &s->disk;
+    disk_copy(&s->disk, &made);
+}
+
+void sim_open(struct sim *s, uint64_t seed)
+{
+    open_world(s, seed);
+    copy_made(s);
     sim_broker_start(s);
 }
 
@@ -312,18 +226,15 @@ void sim_run_ms(struct sim *s, uint64_t ms)
 
 static void remove_files(struct sim *s)
 {
-    static const char *const ends[] = {"", "-wal", "-shm", ".lock"};
     char path[128];
 
-    for (size_t i = 0; i < JM_COUNT_OF(ends); i++) {
-        snprintf(path, sizeof(path), "%s%s", s->db, ends[i]);
-        (void)unlink(path);
-    }
+    snprintf(path, sizeof(path), "%s.lock", s->db);
+    (void)unlink(path);
     if (rmdir(s->dir) != 0)
         fprintf(stderr, "%s is not empty\n", s->dir);
 }
 
-void sim_close(struct sim *s)
+static void close_world(struct sim *s)
 {
     struct list *node;
 
@@ -336,12 +247,21 @@ void sim_close(struct sim *s)
             free(e->arg);
         free(e);
     }
+    disk_done(&s->disk);
     remove_files(s);
 }
 
+void sim_close(struct sim *s)
+{
+    close_world(s);
+}
+
+/* ---- a run ---- */
+
 static bool is_quiet(struct sim *s)
 {
-    if (s->to_submit > 0 || !list_is_empty(&s->calls))
+    if (!s->is_closing || !list_is_empty(&s->calls) || !list_is_empty(&s->reads) ||
+        !sim_broker_is_up(s))
         return false;
     LIST_EACH(node, &s->core->queues.all)
     {
@@ -355,44 +275,69 @@ static bool is_quiet(struct sim *s)
     return true;
 }
 
-bool sim_run(uint64_t seed, enum sim_plant plant, size_t jobs, char ret_failure[256])
+static void begin_run(struct sim *s, uint64_t seed, uint64_t acts)
 {
-    struct sim *s = calloc(1, sizeof(*s));
-    uint64_t calm_ns = 0;
-    bool is_good;
-
-    assert(s != NULL);
-    sim_open(s, seed);
-    s->plant = plant;
-    s->faults_on = true;
-    s->to_submit = jobs;
+    open_world(s, seed);
+    s->max_acts = acts;
+    sim_ledger_init(s);
+    sim_faults_init(s);
+    if (sim_chance(s, 95))
+        copy_made(s);
+    else if (sim_may(s, SIM_POWER_LOST_IN_WRITE))
+        disk_arm(&s->disk, DISK_POWER, 1 + sim_random(s, 300)); /* in the first start */
     sim_check_init(s);
     sim_check_limits_init(s);
     sim_fleet_init(s);
     sim_clients_init(s);
-    sim_at(s, 2000 * SIM_MS, fault, NULL);
+    sim_broker_start_soon(s, 0);
+}
+
+/* Until all is done, or something is wrong. */
+static void live(struct sim *s)
+{
+    uint64_t calm_ns = 0;
+
     while (s->failure[0] == '\0' && sim_step(s)) {
         sim_check_step(s);
         sim_check_limits_step(s);
-        if (s->to_submit == 0 && s->faults_on && s->now_ns > 30000 * SIM_MS) {
-            s->faults_on = false;
+        if (s->acts >= s->max_acts && s->faults_on) {
+            sim_faults_end(s);
             calm_ns = s->now_ns;
         }
         if (!s->faults_on && is_quiet(s))
-            break;
+            return;
         if (s->steps > MAX_STEPS ||
             (!s->faults_on && s->now_ns - calm_ns > QUIET_LIMIT_S * 1000 * SIM_MS))
             sim_fail(s, "jobs are still live %d s after the last fault", QUIET_LIMIT_S);
     }
+}
+
+static void tell(struct sim *s, struct sim_result *ret_result)
+{
+    *ret_result = (struct sim_result){.acts = s->acts,
+                                      .steps = s->steps,
+                                      .accepted = s->promise_count,
+                                      .finished = sim_check_finished(s),
+                                      .crashes = s->crashes};
+    memcpy(ret_result->faults, s->faults, sizeof(s->faults));
+    memcpy(ret_result->failure, s->failure, sizeof(s->failure));
+}
+
+void sim_run(uint64_t seed, uint64_t acts, bool is_traced, struct sim_result *ret_result)
+{
+    struct sim *s = calloc(1, sizeof(*s));
+
+    assert(s != NULL);
+    begin_run(s, seed, acts);
+    s->is_traced = is_traced;
+    live(s);
     if (s->failure[0] == '\0')
         sim_check_end(s);
-    memcpy(ret_failure, s->failure, sizeof(s->failure));
-    is_good = s->failure[0] == '\0';
+    tell(s, ret_result);
     sim_check_limits_done(s);
     sim_check_done(s);
-    sim_close(s);
+    close_world(s);
+    sim_ledger_done(s);
     free(s->promises);
-    free(s->reports);
     free(s);
-    return is_good;
 }

@@ -1,0 +1,10 @@
+# cmake -DPLANT=FILE -DROOT=SOURCE-ROOT -DOUT=FILE -P plant.cmake
+include(${PLANT})
+file(READ ${ROOT}/${source} text)
+string(FIND "${text}" "${from}" first)
+string(FIND "${text}" "${from}" last REVERSE)
+if(first EQUAL -1 OR NOT first EQUAL last)
+    message(FATAL_ERROR "${PLANT}: what it changes does not stand exactly once in ${source}")
+endif()
+string(REPLACE "${from}" "${to}" text "${text}")
+file(WRITE ${OUT} "${text}")
