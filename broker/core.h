@@ -174,6 +174,10 @@ void core_cancel(struct core *c, struct core_cancel *x);
 
 /* ---- wait ---- */
 
+/* Somebody looks for the end of a job: ends that are in Redis already are not left there to gather
+ * (results.h). */
+void core_look(struct core *c);
+
 /* Calls w->on_end once, in core_turn, when the job has ended (behind the fsync). Register first,
  * then read the job: if it has ended already, waiters_remove and answer. */
 int core_wait(struct core *c, struct waiter *w, uint64_t id) JM_MUST_CHECK; /* JM_EBUSYWAIT */

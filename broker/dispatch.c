@@ -315,6 +315,13 @@ size_t dispatch_limit_room(struct dispatch *d, struct queue *q)
     return room;
 }
 
+bool dispatch_is_limited(const struct dispatch_job *job)
+{
+    return job->queue->conf.concurrency > 0 ||
+           (job->key != NULL && lanes_key_room(job->key) != SIZE_MAX) ||
+           lanes_policy_room(job->policy) != SIZE_MAX;
+}
+
 /* Others that wait for the task, in whatever queue, go before it. */
 static bool is_admitted_by_task(const struct task_policy *p)
 {

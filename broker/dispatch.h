@@ -131,6 +131,9 @@ void dispatch_release(struct dispatch *d, struct dispatch_job *job);
 struct dispatch_job *dispatch_find(const struct dispatch *d, uint64_t id);
 struct dispatch_job *dispatch_find_attempt(const struct dispatch *d, uint64_t id, uint32_t attempt);
 
+/* Whether a limit of concurrency counts it, so that others may wait for its place. */
+bool dispatch_is_limited(const struct dispatch_job *job);
+
 /* How far the job is, if it is out and that is known. */
 struct progress dispatch_progress(const struct dispatch *d, uint64_t id);
 /* It is known to have begun. */

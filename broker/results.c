@@ -17,8 +17,8 @@
  * asked for. While it is under way no other is sent: both would take under the same number. The
  * removal of list N goes out together with the next round.
  *
- * Before a round that waits there may be a rest (RESTING), see may_rest; a mark or somebody who
- * begins to wait for an end cuts it short.
+ * Before a round that waits there may be a rest (RESTING), see may_rest; a mark, or somebody who
+ * looks for an end or begins to wait for one, cuts it short.
  */
 #include "broker/results.h"
 
@@ -36,7 +36,7 @@ enum {
     RETRY_MS = 100,
     FIRST_JOBS = 128, /* of a new list, whose entries may be larger than those before */
     BYTES_MAX = 64 << 20,
-    REST_MS = 30,
+    REST_MS = 100,
     REST_RUN_US = 1000, /* jobs that take so long keep the workers busy meanwhile */
 };
 
@@ -76,6 +76,17 @@ static void note_handed_back(struct core *core, const struct store_event *e)
         dispatch_return_tokens(job);
 }
 
+/* Whether something is to follow on the next end as soon as it can: a retry, or a job that waits
+ * for the place of one under a limit. */
+static void note_need(struct results *r, const struct store_event *e)
+{
+    const struct dispatch_job *job =
+        dispatch_find_attempt(&r->core->dispatch, e->event.id, e->event.attempt);
+
+    if (e->event.kind != WIRE_SUCCEEDED || (job != NULL && dispatch_is_limited(job)))
+        r->may_rest = false;
+}
+
 static void follow(struct core *core, const struct store_event *e)
 {
     bool is_applied = e->ret_outcome == STORE_APPLIED;
@@ -86,6 +97,7 @@ static void follow(struct core *core, const struct store_event *e)
     }
     if (is_applied && e->source == STORE_FROM_WORKER && e->event.kind == WIRE_HANDED_BACK)
         note_handed_back(core, e);
+    note_need(&core->results, e);
     dispatch_on_end(&core->dispatch, e->event.id, e->event.attempt, e->event.run_us);
     if (is_applied && e->ret_supersedes)
         stop_superseded(core, e);
@@ -150,15 +162,15 @@ static void on_retry(struct timer *t)
 
 /* A round for each end of a job of some milliseconds would cost more than a tenth of the job
  * (results one by one: a wake-up of each thread, a transaction, an fsync, a push of the next job).
- * If nobody waits for an end, several of them share one. Short jobs come in batches by
- * themselves. */
+ * If nobody waits for an end, several of them share one; the window grows until the workers have
+ * enough to do meanwhile. Short jobs come in batches by themselves. */
 static bool may_rest(const struct results *r)
 {
     uint64_t run_us = 0;
 
     for (size_t i = 0; i < r->apply.event_count; i++)
         run_us += r->events[i].event.run_us;
-    return r->offset > 0 && waiters_count(&r->core->waiters) == 0 &&
+    return r->may_rest && r->offset > 0 && waiters_count(&r->core->waiters) == 0 &&
            run_us >= r->apply.event_count * REST_RUN_US;
 }
 
@@ -207,24 +219,27 @@ static void send_read(struct results *r)
 
 static void send_remove(struct results *r);
 
-/* If it failed, the next start of the link removes it; but the connection that it was on may have
- * broken alone. */
+/* One list after the other: while the answer was on its way more of them may have come to their
+ * end. If it failed the next round goes on with it; a connection that broke alone may be the cause.
+ */
 static void on_removed(struct carrier_req *req)
 {
     struct results *r = JM_CONTAINER_OF(req, struct results, remove);
 
     CRASH_POINT("results-removed");
     r->is_remove_open = false;
-    if (req->status == JM_EUNKNOWN && r->core->dispatch.is_link_up)
+    if (req->status == 0)
+        r->removed++;
+    if ((req->status == 0 || req->status == JM_EUNKNOWN) && r->core->dispatch.is_link_up)
         send_remove(r);
 }
 
 static void send_remove(struct results *r)
 {
-    if (r->taken == 0 || r->is_remove_open)
+    if (r->removed == r->taken || r->is_remove_open)
         return;
     r->remove = (struct carrier_req){.verb = CARRIER_REMOVE, .on_done = on_removed};
-    keys_taken(r->remove.key, r->core->conf.node, r->taken);
+    keys_taken(r->remove.key, r->core->conf.node, r->removed + 1);
     list_init(&r->remove.link);
     r->is_remove_open = true;
     carrier_send(r->core->seams.carrier, &r->remove);
@@ -245,6 +260,7 @@ static void enter_round(struct results *r, enum results_state state)
     r->state = state;
     r->is_wanted = false;
     r->rounds++;
+    r->may_rest = true;
     r->offset = 0;
     if (r->slice_jobs > FIRST_JOBS)
         r->slice_jobs = FIRST_JOBS;
@@ -488,6 +504,7 @@ void results_done(struct results *r)
 void results_start(struct results *r, uint64_t last_taken)
 {
     r->taken = last_taken;
+    r->removed = last_taken > 0 ? last_taken - 1 : 0; /* a crash may have come in between */
 }
 
 void results_on_link(struct results *r, bool is_up)
@@ -497,8 +514,10 @@ void results_on_link(struct results *r, bool is_up)
         timer_disarm(&r->retry);
         return;
     }
-    send_remove(
-        r); /* the last list, if a crash or the link came between its commit and its removal */
+    /* The last list once more: another Redis may have it again. */
+    if (r->removed == r->taken && r->taken > 0 && !r->is_remove_open)
+        r->removed--;
+    send_remove(r);
     begin_round(r);
 }
 

@@ -52,6 +52,7 @@ struct results {
     enum results_state state;
     bool is_wanted;     /* somebody wants another round when this one is over */
     uint64_t taken;     /* the number of the last list that was applied in full */
+    uint64_t removed;   /* likewise, that is no longer in Redis */
     uint64_t rounds;    /* begun */
     uint64_t completed; /* the highest round after which the list was read to its end */
     struct timer retry;
@@ -64,6 +65,7 @@ struct results {
     bool is_take_open;
     bool is_read_open;
     bool is_remove_open;
+    bool may_rest;    /* nothing waits for what follows from the ends of this round */
     bool is_applying; /* a slice is with the store */
     bool take_failed;
     int64_t take_number;

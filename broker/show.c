@@ -107,6 +107,8 @@ static void follow_read(struct call *call, int rc)
 
     call->state = CALL_RUNNING;
     call->read_error = rc;
+    if (rc == 0 && !call->shows_end)
+        core_look(call_core(call)); /* who asks now will ask again */
     if (tells && !call->is_on_disk)
         call_hold(call, answer);
     else

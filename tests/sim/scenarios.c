@@ -276,6 +276,27 @@ static void what_cannot_expire_yet_is_not_looked_for_all_the_time(void **state)
     assert_int_equal(story_count(s, "live", JOB_QUEUED), 0);
 }
 
+/* Its next job waits for the place, and would run once in a rest. */
+static void under_a_limit_of_concurrency_no_end_waits_for_company(void **state)
+{
+    enum { JOBS = 12 };
+    struct sim *s = *state;
+
+    story_beat_for(s, 5, "live", 0);
+    story_set_queue(s, "live", (struct queue_conf){.concurrency = 1});
+    for (int i = 0; i < JOBS; i++)
+        (void)story_submit_bytes(s, "live", 100);
+    sim_run_ms(s, 100);
+    for (int i = 0; i < JOBS; i++) {
+        struct story_claimed claimed = story_claim(s, "live");
+
+        assert_int_not_equal(claimed.id, 0);
+        story_end_after(s, claimed, 5000);
+        sim_run_ms(s, 15);
+    }
+    assert_int_equal(story_count(s, "live", JOB_SUCCEEDED), JOBS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +312,7 @@ int main(void)
         STORY(a_recall_that_was_cut_off_is_done_again),
         STORY(ends_that_nobody_waits_for_share_a_round_and_a_waiter_ends_the_rest),
         STORY(what_cannot_expire_yet_is_not_looked_for_all_the_time),
+        STORY(under_a_limit_of_concurrency_no_end_waits_for_company),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
