@@ -228,10 +228,10 @@ static void on_removed(struct carrier_req *req)
 
     CRASH_POINT("results-removed");
     r->is_remove_open = false;
-    if (req->status == 0)
+    if (req->status == 0) {
         r->removed++;
-    if ((req->status == 0 || req->status == JM_EUNKNOWN) && r->core->dispatch.is_link_up)
         send_remove(r);
+    }
 }
 
 static void send_remove(struct results *r)
@@ -283,6 +283,7 @@ static void begin_round(struct results *r)
         r->is_wanted = true; /* the rest of a round that a broken link cut off */
         return;
     }
+    send_remove(r);
     enter_round(r, RESULTS_TAKING);
     r->take = (struct carrier_req){.verb = CARRIER_TAKE, .on_done = on_took};
     send_take(r, &r->take, &r->is_take_open);
@@ -291,6 +292,7 @@ static void begin_round(struct results *r)
 
 static void watch(struct results *r)
 {
+    send_remove(r);
     enter_round(r, RESULTS_WATCHING);
     r->await = (struct carrier_req){.verb = CARRIER_AWAIT, .on_done = on_awaited};
     set_slice(r, &r->await);
@@ -517,7 +519,6 @@ void results_on_link(struct results *r, bool is_up)
     /* The last list once more: another Redis may have it again. */
     if (r->removed == r->taken && r->taken > 0 && !r->is_remove_open)
         r->removed--;
-    send_remove(r);
     begin_round(r);
 }
 
