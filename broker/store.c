@@ -365,6 +365,7 @@ static void forget(struct store *s)
     store_tally_rollback(&s->tally);
     store_lanes_rollback(&s->lanes);
     s->purged_to = s->purged_to_before;
+    s->id_mark = s->id_mark_before;
 }
 
 static void set_status(struct list *ops, int status)
@@ -402,6 +403,7 @@ int store_run(struct store *s, struct list *ops)
     store_tally_begin(&s->tally);
     store_lanes_begin(&s->lanes);
     s->purged_to_before = s->purged_to;
+    s->id_mark_before = s->id_mark;
     s->has_set_conf = false;
     s->is_undone = false;
     rc = run_transaction(s, ops);

@@ -178,6 +178,8 @@ struct store {
     struct buf row;            /* what store_job_get has read */
     uint64_t purged_to;        /* how far the purge's walk over `ends` has come */
     uint64_t purged_to_before; /* the batch that runs */
+    uint64_t id_mark;          /* as it is stored: no id above it was given out */
+    uint64_t id_mark_before;   /* the batch that runs */
     bool is_undone;            /* it is to be rolled back, and is no error */
     bool can_shrink;           /* the database can give pages back */
     bool has_set_conf;         /* the batch that runs has changed the settings of a queue */
@@ -348,6 +350,8 @@ int store_purge(struct store *s, struct store_purge *op, int *ret_status) JM_MUS
 int store_delete(struct store *s, struct store_delete *op, int *ret_status) JM_MUST_CHECK;
 int store_set_conf(struct store *s, struct store_set_conf *op, int *ret_status) JM_MUST_CHECK;
 int store_learn(struct store *s, struct store_learn *op, int *ret_status) JM_MUST_CHECK;
+/* Sees to it that the mark is not below that id. */
+int store_note_id(struct store *s, uint64_t id) JM_MUST_CHECK;
 int store_reserve_ids(struct store *s, struct store_reserve_ids *op, int *ret_status) JM_MUST_CHECK;
 int store_probe(struct store *s, struct store_probe *op, int *ret_status) JM_MUST_CHECK;
 

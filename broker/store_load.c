@@ -131,12 +131,16 @@ int store_load(struct store *s)
 {
     struct store_query q = store_use(s, SQL_AUTO_VACUUM);
     bool has_row = false;
+    int64_t mark = 0;
     int rc = load_counts(s);
 
     if (rc == SQLITE_OK)
         rc = load_lanes(s);
     if (rc == SQLITE_OK)
         rc = store_conf_load(s);
+    if (rc == SQLITE_OK)
+        rc = store_meta_get(s, "id_high_water", &mark);
+    s->id_mark = (uint64_t)mark;
     if (rc == SQLITE_OK)
         rc = store_query_next(&q, &has_row);
     if (rc == SQLITE_OK && has_row) {

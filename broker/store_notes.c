@@ -62,7 +62,20 @@ int store_learn(struct store *s, struct store_learn *op, int *ret_status)
 int store_reserve_ids(struct store *s, struct store_reserve_ids *op, int *ret_status)
 {
     *ret_status = 0;
-    return store_meta_raise(s, "id_high_water", (int64_t)op->high_water);
+    return store_note_id(s, op->high_water);
+}
+
+/* A mark may have been refused, for want of room, that an insert behind it in the next batch counts
+ * on. */
+int store_note_id(struct store *s, uint64_t id)
+{
+    int rc = SQLITE_OK;
+
+    if (id > s->id_mark)
+        rc = store_meta_raise(s, "id_high_water", (int64_t)id);
+    if (rc == SQLITE_OK && id > s->id_mark)
+        s->id_mark = id;
+    return rc;
 }
 
 int store_probe(struct store *s, struct store_probe *op, int *ret_status)

@@ -59,6 +59,8 @@ static int insert(struct store *s, const struct store_submit *op, int *ret_statu
         rc = store_live_insert(s, &birth);
     if (rc == SQLITE_OK)
         rc = insert_extras(s, op);
+    if (rc == SQLITE_OK)
+        rc = store_note_id(s, op->id);
     *ret_status = 0;
     return rc;
 }

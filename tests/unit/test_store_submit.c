@@ -321,6 +321,22 @@ static void a_key_from_a_clock_that_was_far_ahead_is_forgotten(void **state)
     assert_false(is_repeat(f, 2, 2));
 }
 
+/* The batch with the mark was refused, for want of room, and a later one with a job was not. */
+static void the_mark_of_ids_is_never_below_a_job(void **state)
+{
+    struct fixture *f = *state;
+    struct store_reserve_ids reserve = {.high_water = 7};
+    struct store_submit op;
+
+    assert_int_equal(fixture_run(f, &reserve.op, STORE_RESERVE_IDS), 0);
+    op = fixture_submit_of(5, "q", JOB_QUEUED);
+    assert_int_equal(fixture_run(f, &op.op, STORE_SUBMIT), 0);
+    assert_int_equal(fixture_ask(f, "SELECT value FROM meta WHERE name = 'id_high_water'"), 7);
+    op = fixture_submit_of(9, "q", JOB_QUEUED);
+    assert_int_equal(fixture_run(f, &op.op, STORE_SUBMIT), 0);
+    assert_int_equal(fixture_ask(f, "SELECT value FROM meta WHERE name = 'id_high_water'"), 9);
+}
+
 #define SUBMIT_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -339,6 +355,7 @@ int main(void)
         SUBMIT_TEST(a_key_that_met_a_unique_job_is_answered_with_it_for_its_window),
         SUBMIT_TEST(a_key_outlives_its_job),
         SUBMIT_TEST(a_key_from_a_clock_that_was_far_ahead_is_forgotten),
+        SUBMIT_TEST(the_mark_of_ids_is_never_below_a_job),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
