@@ -62,7 +62,11 @@ static int try_start(struct sim *s, char ret_sentence[256])
     sim_runner_start(s);
     s->redis.is_link_up = false;
     rc = core_init(s->core, &core_conf, &seams);
-    return rc == 0 ? core_start(s->core, s->reader) : rc;
+    if (rc == 0)
+        rc = core_start(s->core, s->reader);
+    if (rc != 0)
+        snprintf(ret_sentence, 256, "The core says %d.", rc);
+    return rc;
 }
 
 /* Whether a fault has struck meanwhile. */

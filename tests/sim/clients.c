@@ -363,8 +363,7 @@ static void resume_all(struct sim *s, void *arg)
             conf.is_paused = false;
             set_queue(s, sim_queues[i], &conf);
         }
-    if (!sim_broker_is_up(s) || s->faults_on || is_paused(s))
-        sim_at(s, 1000 * SIM_MS, resume_all, NULL);
+    sim_at(s, 1000 * SIM_MS, resume_all, NULL); /* a pause may be under way */
 }
 
 /* ---- all ---- */

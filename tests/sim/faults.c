@@ -99,6 +99,7 @@ static void strike_redis(struct sim *s, enum sim_fault fault)
         break;
     case SIM_REDIS_REFUSED:
         s->redis.refuses = true;
+        s->redis.lacks_memory = sim_chance(s, 50);
         for_a_while(s, 2000, end_refusal);
         break;
     case SIM_REDIS_LOADED:

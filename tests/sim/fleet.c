@@ -128,7 +128,7 @@ static void land_beat(struct sim *s, void *arg)
 {
     struct beat *b = arg;
 
-    if (s->redis.is_up && !s->redis.refuses && !s->redis.is_loading) {
+    if (s->redis.is_up && !sim_redis_refuses(s, CARRIER_PUSH)) {
         sim_redis_beat(s, b->id, span_of(b->bytes, b->len));
         if (b->id == b->host->id)
             note_landed(s, b->host);
@@ -214,7 +214,7 @@ static void publish(struct sim *s, void *arg)
 
     if (slot == NULL)
         return;
-    if (!s->redis.is_up || s->redis.refuses || s->redis.is_loading) {
+    if (!s->redis.is_up || sim_redis_refuses(s, CARRIER_PUSH)) {
         send_errand(s, 200 * SIM_MS, publish, h, i);
         return;
     }
@@ -261,7 +261,7 @@ static struct sim_blob *pop(struct sim *s, const struct sim_host *h)
     struct sim_blob *blob = NULL;
     char key[KEYS_BYTES];
 
-    if (!s->redis.is_up || s->redis.refuses || s->redis.is_loading ||
+    if (!s->redis.is_up || sim_redis_refuses(s, CARRIER_DRAW) ||
         s->now_ns - h->beat_ns >= YOUNG_MS * SIM_MS || h->beat_ns == 0)
         return NULL;
     for (size_t q = 0; q < SIM_QUEUES && blob == NULL; q++) {

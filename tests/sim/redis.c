@@ -301,10 +301,17 @@ void sim_redis_carry_out(struct sim *s, struct carrier_req *req)
     }
 }
 
-static bool is_write(enum carrier_verb verb)
+/* Without memory Redis refuses what needs some; a replica refuses every write. The probe of the
+ * epoch is one (SET). */
+bool sim_redis_refuses(const struct sim *s, enum carrier_verb verb)
 {
-    return verb == CARRIER_PUSH || verb == CARRIER_PUSH_NEXT || verb == CARRIER_DRAW ||
-           verb == CARRIER_TAKE || verb == CARRIER_RECALL || verb == CARRIER_ORDER;
+    bool needs_memory = verb == CARRIER_PUSH || verb == CARRIER_PUSH_NEXT ||
+                        verb == CARRIER_ORDER || verb == CARRIER_EPOCH;
+    bool is_read = verb == CARRIER_READ || verb == CARRIER_HOSTS;
+
+    if (s->redis.is_loading)
+        return true;
+    return s->redis.refuses && (needs_memory || (!s->redis.lacks_memory && !is_read));
 }
 
 /* ---- the link ---- */
@@ -320,7 +327,7 @@ static void answer_first(struct sim *s, void *arg)
     req = LIST_ENTRY(list_pop_front(&r->open), struct carrier_req, link);
     if (!r->is_link_up)
         req->status = JM_ECARRIER;
-    else if (r->is_loading || (r->refuses && is_write(req->verb)))
+    else if (sim_redis_refuses(s, req->verb))
         req->status = JM_EREFUSED;
     else
         sim_redis_carry_out(s, req);

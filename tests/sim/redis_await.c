@@ -37,7 +37,7 @@ static bool is_of_present(struct sim *s, void *arg)
 
 static bool is_refused(const struct sim *s)
 {
-    return s->redis.refuses || s->redis.is_loading;
+    return sim_redis_refuses(s, CARRIER_TAKE);
 }
 
 static void run_as(struct sim *s, struct carrier_req *req, enum carrier_verb verb)

@@ -115,6 +115,7 @@ struct sim_redis {
     bool is_link_up;   /* of the broker */
     bool is_up;        /* for everybody */
     bool refuses;      /* writes */
+    bool lacks_memory; /* and so only those that need some */
     bool is_loading;   /* refuses all */
     bool is_slow;
     struct carrier_req *await; /* or NULL */
@@ -143,6 +144,9 @@ struct sim_key *sim_redis_key(struct sim *s, const char *name);
 void sim_redis_lpush(struct sim *s, const char *key, struct span value);
 struct sim_blob *sim_redis_rpop(struct sim *s, const char *key); /* the caller frees it; or NULL */
 void sim_redis_beat(struct sim *s, uint64_t host, struct span beat);
+
+/* Whether it says no to such a command now, whoever sends it. */
+bool sim_redis_refuses(const struct sim *s, enum carrier_verb verb);
 
 /* For redis.c, redis_await.c and redis_faults.c. */
 void sim_redis_await(struct sim *s, struct carrier_req *req);
