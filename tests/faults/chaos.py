@@ -66,7 +66,7 @@ class Chaos:
             chosen = self.choose()
             self.injure(chosen)
             self.tell()
-            time.sleep(self.rng.uniform(0, 0.2))
+            time.sleep(self.rng.uniform(0, 0.1))
 
     def choose(self):
         """One kind, or sometimes two or three that don't get in each other's way."""
@@ -197,7 +197,7 @@ class Chaos:
         """No fault any more: everything has to end, and what comes now runs exactly once. What was
         put off while the clock was ahead is due when the clock is there again."""
         self.world.stop_clients()
-        self.world.clock.step_to(kinds.LONGEST_STEP_MS)
+        kinds.step_to(self.world, kinds.LONGEST_STEP_MS)
         self.wait_until_idle()
         self.note(e="calm")
         for i in range(CALM_JOBS):

@@ -27,6 +27,7 @@ TESTS = FAULTS.parent
 ROOT = TESTS.parent
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 SUMMED = ("accepted", "finished", "running", "queued", "lost", "kills")  # of a plain summary
+ENDS = ("succeeded", "failed", "cancelled", "expired")
 
 
 def say(*words):
@@ -68,6 +69,13 @@ def quiet_build(flavour):
         raise SystemExit(f"the flavour {flavour} does not build:\n{done.stdout}{done.stderr}")
 
 
+def first_count(told, *names):
+    for name in names:
+        if name in told:
+            return told[name] if isinstance(told[name], int) else len(told[name])
+    return 0
+
+
 def read_outcome(name, lines, counts_jobs):
     """The last line, if it is an outcome; a plain summary will do, too."""
     told = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
@@ -76,9 +84,11 @@ def read_outcome(name, lines, counts_jobs):
         violations = [f"{name}: {violations} violations"]
     rows = told.get("rows")
     if rows is None:
-        kinds = told.get("faults_by_kind") or {"all": told.get("kills", told.get("seeds", 0))}
+        kinds = told.get("faults_by_kind") or {"all": first_count(told, "kills", "cases", "seeds")}
         rows = {f"{name}: {kind}": {"injected": count} for kind, count in kinds.items()}
     ledger = told.get("ledger") or {what: told[what] for what in SUMMED if what in told}
+    if "accepted" in ledger:
+        ledger.setdefault("finished", sum(told.get(state, 0) for state in ENDS))
     return {"rows": rows, "ledger": ledger if counts_jobs else {}, "violations": violations}
 
 

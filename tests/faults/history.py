@@ -12,6 +12,7 @@ A history is a set of events, each with the monotonic time `t` in nanoseconds:
     stale    an old state of Redis came back, or the disk lost what was not synced: what was sent just
              before may be sent again as the same attempt
     fault    kinds: what was begun
+    clock    the wall clock stepped: jobs go by when they are due, and by that clock
     calm     no fault from now on
     job      the last read: one job, with its token (args.k) if it was read singly
     tally    the last read: how many jobs each queue counts by state
@@ -71,6 +72,7 @@ class History:
         self.calls = {}
         self.runs = []
         self.stale = []
+        self.steps = []         # of the wall clock
         self.calm = FOREVER
         self.jobs = {}          # id: the last read
         self.tallies = None
@@ -109,6 +111,9 @@ class History:
 
     def take_stale(self, event):
         self.stale.append(event["t"])
+
+    def take_clock(self, event):
+        self.steps.append(event["t"])
 
     def take_calm(self, event):
         self.calm = event["t"]
@@ -288,9 +293,14 @@ def find_reordered(h):
     starts = [call.begun for call, _ in entries]
     for call, job_id in entries:
         after = first_above(starts, call.answered)
-        if after < len(entries) and h.jobs.get(job_id, {}).get("attempt") == 1 and \
-                begun[earliest[after]] < begun[job_id]:
-            yield f"{earliest[after]} was asked for when {job_id} was there, and began before it"
+        if after == len(entries) or h.jobs.get(job_id, {}).get("attempt") != 1 or \
+                begun[earliest[after]] >= begun[job_id]:
+            continue
+        for later, later_id in entries[after:]:
+            if begun[later_id] < begun[job_id] and not any(
+                    call.begun < step < later.answered for step in h.steps):
+                yield f"{later_id} was asked for when {job_id} was there, and began before it"
+                break
 
 
 def first_above(numbers, limit):

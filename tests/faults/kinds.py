@@ -49,7 +49,7 @@ def hold_process(pid, hold_s):
     return hold_s, lambda: signal_quietly(pid, signal.SIGCONT)
 
 
-@kind("child: SIGKILL", "child", weight=60)
+@kind("child: SIGKILL", "child", weight=80)
 def kill_child(world, rng):
     """One, or all of a host at once."""
     children = rng.choice(world.hosts).children()
@@ -63,7 +63,7 @@ def stop_child(world, rng):
     return hold_process(rng.choice(children), rng.uniform(0.05, 1.5)) if children else None
 
 
-@kind("worker host: SIGKILL", "host", weight=25)
+@kind("worker host: SIGKILL", "host", weight=30)
 def kill_host(world, rng):
     host = rng.choice(world.hosts)
     world.kill(host.program)
@@ -280,5 +280,10 @@ def revive_disk(world):
 
 @kind("wall clock: steps there and back", "clock", weight=8, needs="clock", reruns=False)
 def step_clock(world, rng):
-    world.clock.step_to(rng.choice((-1, 1)) * rng.choice((900, 5000, 90_000, LONGEST_STEP_MS)))
-    return rng.uniform(0.1, 2), lambda: world.clock.step_to(0)
+    step_to(world, rng.choice((-1, 1)) * rng.choice((900, 5000, 90_000, LONGEST_STEP_MS)))
+    return rng.uniform(0.1, 2), lambda: step_to(world, 0)
+
+
+def step_to(world, offset_ms):
+    world.clock.step_to(offset_ms)
+    world.note(e="clock")

@@ -183,6 +183,20 @@ class Histories(unittest.TestCase):
         story.job(B, "b")
         self.expect(story, "reordered")
 
+    def test_a_step_of_the_clock_explains_it_only_if_it_came_between(self):
+        for steps_between in (False, True):
+            story = Story()
+            story.add(e="clock")
+            story.submit("a", A, queue="one")
+            if steps_between:
+                story.add(e="clock")
+            story.submit("b", B, queue="one")
+            story.run(B)
+            story.run(A, run="1-2")
+            story.job(A, "a")
+            story.job(B, "b")
+            self.expect(story, *([] if steps_between else ["reordered"]))
+
     def test_jobs_that_were_submitted_at_once_have_no_order(self):
         story = Story()
         first = story.call("submit", None, token="a", key=None, queue="one")
