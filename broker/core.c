@@ -1,6 +1,7 @@
 #include "broker/core.h"
 
 #include "lib/crash.h"
+#include "lib/log.h"
 #include "schema/errors.h"
 #include "schema/id.h"
 #include "schema/limits.h"
@@ -108,6 +109,18 @@ static void on_restored_counts(void *owner, struct span queue, const struct stor
         r->status = core_on_counts(r->core, queue, counts);
 }
 
+/* An id above the mark is no damage. Before the store raised the mark with such an id, a full disk
+ * could refuse a batch with the mark in it and take the next one with the ids that it was for. */
+static void start_ids(struct core *c, const struct reader_start *start)
+{
+    if (start->id_high_water > 0 && start->last_id > start->id_high_water)
+        log_info(
+            "the newest job is above the mark of the ids, as an earlier version could leave it "
+            "behind a full disk; ids go on above it");
+    ids_start(&c->ids,
+              start->last_id > start->id_high_water ? start->last_id : start->id_high_water);
+}
+
 int core_start(struct core *c, struct reader *reader)
 {
     struct restore restore = {.core = c};
@@ -130,7 +143,7 @@ int core_start(struct core *c, struct reader *reader)
         status = restore.status;
     if (status != 0)
         return status;
-    ids_start(&c->ids, start.id_high_water);
+    start_ids(c, &start);
     results_start(&c->results, start.last_taken);
     schedule_start(&c->schedule, start.next_due_ms);
     expiry_look(&c->expiry);

@@ -19,37 +19,51 @@ void ids_init(struct ids *ids, struct clock *clock, struct runner *runner, unsig
         .clock = clock, .runner = runner, .node = node, .reserve_ms = RESERVE_FIRST_MS / 2};
 }
 
-void ids_start(struct ids *ids, uint64_t stored_high_water)
+void ids_start(struct ids *ids, uint64_t highest)
 {
-    ids->last = stored_high_water;
-    ids->high_water = stored_high_water;
+    ids->last = highest;
+    ids->high_water = highest;
 }
 
 static void on_reserved(struct store_op *op)
 {
-    struct ids *ids = JM_CONTAINER_OF(op, struct ids, reserve.op);
+    struct ids_reserve *reserve = JM_CONTAINER_OF(op, struct ids_reserve, reserve.op);
+    struct ids *ids = reserve->ids;
 
     CRASH_POINT("ids-reserved");
-    ids->is_reserving = false;
-    if (op->status != 0 && ids->high_water == ids->reserve.high_water)
+    reserve->is_open = false;
+    if (op->status != 0 && ids->high_water == reserve->reserve.high_water)
         ids->high_water = ids->last; /* not stored: the next id has to ask again */
 }
 
+static struct ids_reserve *find_closed(struct ids *ids)
+{
+    for (size_t i = 0; i < IDS_RESERVES; i++)
+        if (!ids->reserves[i].is_open)
+            return &ids->reserves[i];
+    return NULL;
+}
+
 /* In memory the mark rises at once: operations run in their order, so every insert that uses the
- * new ids is committed with or after the mark. If the batch is refused, so are those inserts. */
+ * new ids is committed with or after the mark. (If the batch with the mark is refused, an insert of
+ * a later one may still be stored, and then raises it.) On a slow disk the
+ * small first ones may be used up before they are on disk; then the next goes out behind them. */
 static void raise_mark(struct ids *ids, uint64_t next)
 {
-    if (ids->is_reserving)
+    struct ids_reserve *free = find_closed(ids);
+
+    if (free == NULL)
         return;
-    ids->is_reserving = true;
     ids->reserve_ms = ids->reserve_ms * 2 < RESERVE_MS ? ids->reserve_ms * 2 : RESERVE_MS;
     ids->high_water = next + (ids->reserve_ms << MS_BITS);
-    ids->reserve = (struct store_reserve_ids){
+    free->ids = ids;
+    free->is_open = true;
+    free->reserve = (struct store_reserve_ids){
         .op = {.kind = STORE_RESERVE_IDS, .on_done = on_reserved, .wants_sync = true, .bytes = 32},
         .high_water = ids->high_water,
     };
-    list_init(&ids->reserve.op.link);
-    runner_submit(ids->runner, &ids->reserve.op);
+    list_init(&free->reserve.op.link);
+    runner_submit(ids->runner, &free->reserve.op);
 }
 
 /* The next sequence number, or the first one of the next millisecond. The node bits stand between

@@ -319,8 +319,7 @@ int reader_start(struct reader *r, struct reader_start *ret_start)
         rc = get_meta(r, "id_high_water", &start.id_high_water);
     if (rc == SQLITE_OK)
         rc = get_number(&last, 0, &last_id);
-    if (rc == SQLITE_OK && start.id_high_water > 0 && (uint64_t)last_id > start.id_high_water)
-        rc = SQLITE_CORRUPT; /* an id is given out only below the mark that is stored ahead */
+    start.last_id = (uint64_t)last_id;
     if (rc == SQLITE_OK)
         *ret_start = start;
     return reader_error(r, rc);

@@ -89,6 +89,7 @@ struct reader_start {
     int64_t next_due_ms;
     uint64_t last_taken;
     uint64_t id_high_water;
+    uint64_t last_id; /* the largest that is there; it may be above the mark (ids.c) */
 };
 int reader_start(struct reader *r, struct reader_start *ret_start) JM_MUST_CHECK;
 

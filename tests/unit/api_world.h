@@ -309,7 +309,7 @@ int reader_rates(struct reader *r, void *owner, reader_rate_cb on_rate)
 int reader_start(struct reader *r, struct reader_start *ret_start)
 {
     (void)r;
-    *ret_start = (struct reader_start){.next_due_ms = -1};
+    *ret_start = (struct reader_start){.next_due_ms = -1, .id_high_water = 8, .last_id = 9};
     return 0;
 }
 

@@ -268,6 +268,15 @@ static void a_delayed_submit_is_scheduled_by_the_time_in_its_id(void **state)
     assert_true(w->core.schedule.alarm.at_ms > 0);
 }
 
+/* The newest job is above the mark, as behind a disk that was full. */
+static void a_start_goes_on_above_the_newest_job(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(w->core.ids.last, 9);
+    assert_int_equal(w->core.ids.high_water, 9);
+}
+
 /* The ids go on from where the clock was; what a job waits for is the clock. */
 static void where_ids_are_ahead_of_the_clock_a_delay_counts_from_now(void **state)
 {
@@ -710,6 +719,7 @@ int main(void)
         TEST(a_submit_that_waits_is_synced_with_its_end_or_before_it_is_answered),
         TEST(what_a_submit_that_waits_cannot_show_is_told_behind_the_sync_too),
         TEST(a_delayed_submit_is_scheduled_by_the_time_in_its_id),
+        TEST(a_start_goes_on_above_the_newest_job),
         TEST(where_ids_are_ahead_of_the_clock_a_delay_counts_from_now),
         TEST(a_task_nobody_serves_is_warned_of),
         TEST(a_refused_commit_is_told),

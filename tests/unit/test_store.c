@@ -555,6 +555,23 @@ static void the_id_mark_only_rises_and_outlives_a_restart(void **state)
     assert_int_equal(start.id_high_water, 500);
 }
 
+/* As an earlier version could leave it behind a full disk. */
+static void an_id_above_the_mark_is_no_damage(void **state)
+{
+    struct fixture *f = *state;
+    struct store_reserve_ids op = {.high_water = 500};
+    struct reader_start start;
+
+    assert_int_equal(fixture_run(f, &op.op, STORE_RESERVE_IDS), 0);
+    fixture_submit(f, 501, "q", JOB_QUEUED);
+    fixture_close(f);
+    (void)fixture_ask(f, "UPDATE meta SET value = 500 WHERE name = 'id_high_water' RETURNING 1");
+    fixture_open(f);
+    assert_int_equal(reader_start(fixture_reader(f), &start), 0);
+    assert_int_equal(start.id_high_water, 500);
+    assert_int_equal(start.last_id, 501);
+}
+
 static void a_probe_writes(void **state)
 {
     struct fixture *f = *state;
@@ -726,6 +743,7 @@ int main(void)
         STORE_TEST(a_finished_job_is_deleted_with_all_that_belongs_to_it),
         STORE_TEST(tasks_are_learned_and_brought_up_to_date),
         STORE_TEST(the_id_mark_only_rises_and_outlives_a_restart),
+        STORE_TEST(an_id_above_the_mark_is_no_damage),
         STORE_TEST(a_probe_writes),
         STORE_TEST(a_batch_tells_the_counts_that_it_changed_and_no_others),
         STORE_TEST(what_was_synced_is_there_after_a_crash),
