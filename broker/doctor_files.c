@@ -158,20 +158,32 @@ static int sync_directory(const struct doctor *d)
     return rc;
 }
 
-/* "DB.salvaged" is complete: it takes the place of the database, whose log goes first, because a
- * log of another database would be taken for its own. */
-int doctor_files_swap(struct doctor *d)
+/* The log of a database goes before another one takes its place, and would take it for its own. */
+static int remove_log(struct doctor *d)
 {
-    char name[PATH_MAX], salvaged[PATH_MAX];
+    char name[PATH_MAX];
 
-    doctor_files_name(d, ".salvaged", salvaged);
     for (size_t i = 1; i < JM_COUNT_OF(suffixes); i++) {
         doctor_files_name(d, suffixes[i], name);
         if (unlink(name) != 0 && errno != ENOENT)
             return doctor_stop(d, "Cannot remove %.150s: %s.", name, strerror(errno));
     }
-    if (sync_directory(d) != 0 || rename(salvaged, d->conf.db) != 0 || sync_directory(d) != 0 ||
-        store_mark_write(d->lock_fd, STORE_MARK_MOVING) != 0)
+    return 0;
+}
+
+/* "DB.salvaged" is complete: it takes the place of the database. Where it is gone, whoever was to
+ * do that has done it, and died before the mark said so. */
+int doctor_files_swap(struct doctor *d)
+{
+    char salvaged[PATH_MAX];
+    bool is_done;
+
+    doctor_files_name(d, ".salvaged", salvaged);
+    is_done = access(salvaged, F_OK) != 0 && errno == ENOENT && doctor_files_size(d, "") > 0;
+    if (!is_done && remove_log(d) != 0)
+        return DOCTOR_CANNOT_RUN;
+    if (sync_directory(d) != 0 || (!is_done && rename(salvaged, d->conf.db) != 0) ||
+        sync_directory(d) != 0 || store_mark_write(d->lock_fd, STORE_MARK_MOVING) != 0)
         return doctor_stop(d, "Cannot put %.100s in the place of %.100s: %s.", salvaged, d->conf.db,
                            strerror(errno));
     return 0;

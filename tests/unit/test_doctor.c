@@ -345,21 +345,40 @@ static void requests_on_a_damaged_page_are_told_one_by_one(void **state)
     assert_in_range(impossible, 0, 3);
 }
 
-static void a_repair_that_was_interrupted_is_ended(void **state)
+static void set_repairing(const struct fixture *f)
 {
-    struct fixture *f = *state;
-    char salvaged[400], lock[400];
+    char lock[400];
     int fd;
 
-    damage_name(f, ".salvaged", salvaged);
     damage_name(f, ".lock", lock);
-    damage_copy(f->path, salvaged);
-    damage_cut(f, "", 4096);
     fd = open(lock, O_RDWR | O_CLOEXEC);
     assert_int_equal(pwrite(fd, "repairing", 9, 16), 9);
     close(fd);
+}
+
+static void a_repair_that_was_interrupted_is_ended(void **state)
+{
+    struct fixture *f = *state;
+    char salvaged[400];
+
+    damage_name(f, ".salvaged", salvaged);
+    damage_copy(f->path, salvaged);
+    damage_cut(f, "", 4096);
+    set_repairing(f);
     damage_refused(f, "A repair of ");
     assert_int_equal(doctor(f, false), DOCTOR_FINDINGS);
+    assert_int_equal(doctor(f, true), DOCTOR_HEALTHY);
+    fixture_open(f);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM jobs"), 20);
+}
+
+/* The new database is in its place, but the mark does not say so yet. */
+static void a_repair_that_died_before_its_last_word_is_ended(void **state)
+{
+    struct fixture *f = *state;
+
+    set_repairing(f);
+    damage_refused(f, "A repair of ");
     assert_int_equal(doctor(f, true), DOCTOR_HEALTHY);
     fixture_open(f);
     assert_int_equal(fixture_ask(f, "SELECT count(*) FROM jobs"), 20);
@@ -432,6 +451,7 @@ int main(void)
         DOCTOR_TEST(a_cut_database_is_salvaged),
         DOCTOR_TEST(requests_on_a_damaged_page_are_told_one_by_one),
         DOCTOR_TEST(a_repair_that_was_interrupted_is_ended),
+        DOCTOR_TEST(a_repair_that_died_before_its_last_word_is_ended),
         DOCTOR_TEST(a_damaged_log_is_given_up_only_on_order),
         DOCTOR_TEST(what_is_none_of_its_business_it_leaves),
     };
