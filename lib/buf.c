@@ -56,7 +56,7 @@ uint8_t *buf_make_room(struct buf *b, size_t n)
 {
     if (b->failed)
         return NULL;
-    if (n > b->max - b->len) {
+    if (b->len > b->max || n > b->max - b->len) { /* the first: it was lowered */
         b->failed = true;
         return NULL;
     }

@@ -21,7 +21,7 @@ struct buf {
     uint8_t *data; /* NULL until the first append */
     size_t len;    /* bytes in use */
     size_t cap;    /* bytes allocated */
-    size_t max;    /* len never exceeds it */
+    size_t max;    /* nothing is allocated beyond it. Who lowers it may use what was before */
     bool failed;
     bool is_starved; /* failed for want of memory, not of room below the maximum */
 };

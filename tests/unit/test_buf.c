@@ -72,6 +72,18 @@ static void a_byte_above_the_maximum_fails_and_keeps_what_was_there(void **state
     assert_int_equal(b.data[999], (uint8_t)999);
 }
 
+static void below_what_there_is_a_lowered_maximum_fails_the_next_append(void **state)
+{
+    uint8_t much[1000] = {0};
+
+    (void)state;
+    fill(500);
+    b.max = 100;
+    buf_put(&b, much, sizeof(much));
+    assert_true(buf_has_failed(&b));
+    assert_int_equal(b.len, 500);
+}
+
 static void an_append_that_does_not_fit_is_not_made_in_part(void **state)
 {
     uint8_t much[20] = {0};
@@ -202,6 +214,7 @@ int main(void)
         cmocka_unit_test(appends_lie_behind_one_another),
         cmocka_unit_test(it_grows_to_exactly_its_maximum),
         cmocka_unit_test(a_byte_above_the_maximum_fails_and_keeps_what_was_there),
+        cmocka_unit_test(below_what_there_is_a_lowered_maximum_fails_the_next_append),
         cmocka_unit_test(an_append_that_does_not_fit_is_not_made_in_part),
         cmocka_unit_test(after_a_failure_what_would_fit_is_ignored_too),
         cmocka_unit_test(a_length_that_would_overflow_fails),
