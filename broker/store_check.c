@@ -1,15 +1,21 @@
 /*
- * What a killed broker leaves is exact: all that it wrote is in the kernel's cache, the index of
- * the log says how many frames were committed, and behind the last one is nothing that counts. What
- * a power cut leaves is not: a commit that nobody waited for may be torn while a later one is not.
- * The writer syncs at the latest some milliseconds behind a commit, so that there are only so many
- * of them; more intact commits than that behind a frame that is not mean that the frame was on disk
- * and has changed since.
+ * What a killed broker leaves is exact: all that it wrote is in the kernel's cache, and the index
+ * of the log says how many frames were committed. What is behind them does not count: a batch that
+ * a full disk has refused may have left some, with a commit.
+ *
+ * What a power cut leaves is not exact: a commit that nobody waited for may be torn while a later
+ * one is not. The writer syncs at the latest some milliseconds behind a commit, so that there are
+ * only so many of them; more intact commits than that behind a frame that is not mean that the
+ * frame was on disk and has changed since. A snapshot of a volume that is restored without a boot
+ * between, or a volume that was cut off and is back, is like that too, though the mark says that
+ * the machine has been up all the time. Its index is from up to half a minute before, when the
+ * kernel last wrote it: of an earlier log, or shorter than the log is.
  */
 #include "broker/store_check.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,7 +27,9 @@
 #include "schema/migrations.h"
 
 enum {
-    TORN_COMMITS = 256,     /* as many as may be torn by a power cut, and more */
+    TORN_COMMITS = 1024,    /* as many as may be torn by a power cut, and more */
+    REFUSED_COMMITS = 8,    /* that were left behind the end by batches that were refused */
+    NEWER_LOGS = 1000,      /* as often as the log may begin anew in the age of an index */
     SMALL_BYTES = 16 << 20, /* a database of which every page is looked at, in 30 ms */
 };
 
@@ -80,9 +88,32 @@ static int refuse_log(const char *path, const char *what, char ret_sentence[256]
     return JM_ECORRUPT;
 }
 
-static bool is_other_log(const struct files *f)
+enum index_says {
+    INDEX_NOTHING, /* there is none */
+    INDEX_END,     /* where the end of this log is */
+    INDEX_EARLIER, /* it is of an earlier log; since then this one has begun */
+    INDEX_OTHER,   /* it is of another log, which has not become this one */
+};
+
+/* Each time the log begins anew its first salt rises by one and its second one is random. */
+static enum index_says read_salts(const struct store_wal_index *index, const struct store_wal *wal)
 {
-    return f->index.salt[0] != f->wal.salt[0] || f->index.salt[1] != f->wal.salt[1];
+    uint32_t later = wal->salt[0] - index->salt[0];
+
+    if (!index->is_valid)
+        return INDEX_NOTHING;
+    if (index->frames == 0)
+        return INDEX_EARLIER; /* all was moved */
+    if (later == 0)
+        return wal->salt[1] == index->salt[1] ? INDEX_END : INDEX_OTHER;
+    return later <= NEWER_LOGS ? INDEX_EARLIER : INDEX_OTHER;
+}
+
+static unsigned most_behind(bool is_exact, enum index_says says)
+{
+    if (is_exact && says == INDEX_END)
+        return UINT_MAX;
+    return is_exact && says == INDEX_NOTHING ? REFUSED_COMMITS : TORN_COMMITS;
 }
 
 static int check_log(const char *path, const struct files *f, const struct store_mark *mark,
@@ -91,6 +122,7 @@ static int check_log(const char *path, const struct files *f, const struct store
     bool is_serving = mark->state == STORE_MARK_SERVING;
     bool is_exact = is_serving && mark->is_same_boot;
     const struct store_wal *wal = &f->wal;
+    enum index_says says = read_salts(&f->index, wal);
     char what[100] = "";
 
     if (is_serving && !wal->exists)
@@ -98,12 +130,12 @@ static int check_log(const char *path, const struct files *f, const struct store
     else if (!wal->has_header && (is_serving || wal->size_bytes >= 32) &&
              mark->state != STORE_MARK_MOVING)
         snprintf(what, sizeof(what), "is damaged in its head");
-    else if (wal->commits_behind > (is_exact ? 0 : TORN_COMMITS))
+    else if (wal->commits_behind > most_behind(is_exact, says))
         snprintf(what, sizeof(what), "is damaged at byte %llu, before %u commits",
                  (unsigned long long)wal->bad_at, wal->commits_behind);
-    else if (is_exact && f->index.is_valid && f->index.frames > 0 && is_other_log(f))
+    else if (is_exact && says == INDEX_OTHER)
         snprintf(what, sizeof(what), "is not the one that the broker wrote");
-    else if (is_exact && f->index.is_valid && wal->frames < f->index.frames)
+    else if (is_exact && says == INDEX_END && wal->frames < f->index.frames)
         snprintf(what, sizeof(what), "is cut or damaged: of %u pages it has %u", f->index.frames,
                  wal->frames);
     return what[0] == '\0' ? 0 : refuse_log(path, what, ret_sentence);

@@ -20,6 +20,26 @@ static void live(struct fixture *f)
         submit_and_sync(f, id);
 }
 
+/* The index as it is now comes back once the process is dead. */
+static void keep_index(struct fixture *f)
+{
+    char shm[400], early[420];
+
+    damage_name(f, "-shm", shm);
+    snprintf(early, sizeof(early), "%s.early", shm);
+    damage_copy(shm, early);
+}
+
+static void put_index_back(struct fixture *f)
+{
+    char shm[400], early[420];
+
+    damage_name(f, "-shm", shm);
+    snprintf(early, sizeof(early), "%s.early", shm);
+    damage_copy(early, shm);
+    assert_int_equal(unlink(early), 0);
+}
+
 static int setup(void **state)
 {
     struct fixture *f = fixture_new();
@@ -107,18 +127,95 @@ static void any_flipped_byte_of_the_log_is_refused(void **state)
     check_whole(f);
 }
 
+static void live_twenty(struct fixture *f)
+{
+    fixture_open(f);
+    for (uint64_t id = 1; id <= 20; id++)
+        submit_and_sync(f, id);
+}
+
 /* Without its index the end of the log is not known, but what is intact behind a damage is. */
 static void a_damage_in_the_middle_shows_without_the_index(void **state)
 {
     struct fixture *f = *state;
     char shm[400];
 
+    damage_forget(f);
+    fixture_free(f);
+    f = fixture_new();
+    damage_live(f, live_twenty);
     damage_name(f, "-shm", shm);
     assert_int_equal(unlink(shm), 0);
     damage_flip(f, "-wal", WAL_HEAD + WAL_FRAME + 100, 1);
-    damage_refused(f, "is damaged at byte 4152, before 6 commits");
-    damage_flip(f, "-wal", WAL_HEAD + WAL_FRAME + 100, 1);
-    check_whole(f);
+    damage_refused(f, "is damaged at byte 4152, before 20 commits");
+    *state = f;
+}
+
+static void live_and_begin_logs(struct fixture *f)
+{
+    live(f);
+    keep_index(f);
+    for (uint64_t id = JOBS + 1; id <= JOBS + 3; id++) {
+        assert_int_equal(store_checkpoint(f->store, true), 0);
+        submit_and_sync(f, id);
+    }
+}
+
+/* As in a snapshot of a volume that is restored without a boot between: the kernel writes the index
+ * now and then, the log is synced. */
+static void an_index_of_an_earlier_log_is_no_damage(void **state)
+{
+    struct fixture *f = fixture_new();
+
+    damage_live(f, live_and_begin_logs);
+    put_index_back(f);
+    fixture_open(f);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM live"), JOBS + 3);
+    fixture_free(f);
+    (void)state;
+}
+
+static void live_and_submit_large(struct fixture *f)
+{
+    static uint8_t args[20000] = {0xc5, 0x4e, 0x1d}; /* bin of what follows */
+    struct store_submit op = fixture_submit_of(JOBS + 1, "q", JOB_QUEUED);
+
+    live(f);
+    keep_index(f);
+    op.spec.args = span_of(args, sizeof(args));
+    assert_int_equal(fixture_run(f, &op.op, STORE_SUBMIT), 0);
+}
+
+/* All frames of the batch were written, but the index had no room to grow; a smaller batch has then
+ * overwritten the first of them. */
+static void what_a_refused_batch_has_left_is_no_damage(void **state)
+{
+    struct fixture *f = fixture_new();
+    char shm[400];
+    off_t first;
+
+    damage_live(f, live);
+    first = damage_size(f, "-wal");
+    fixture_free(f);
+    f = fixture_new();
+    damage_live(f, live_and_submit_large);
+    assert_true(damage_size(f, "-wal") > first + 4 * WAL_FRAME);
+    put_index_back(f);
+    damage_flip(f, "-wal", first + 100, 1);
+    damage_save(f, false);
+    damage_name(f, "-shm", shm);
+    for (int i = 0; i < 2; i++) {
+        fixture_open(f);
+        for (uint64_t id = 1; id <= JOBS; id++)
+            assert_int_equal(fixture_get(f, id).state, id % 2 == 0 ? JOB_QUEUED : JOB_DISPATCHED);
+        assert_int_equal(fixture_ask(f, "SELECT count(*) FROM live"), JOBS);
+        fixture_close(f);
+        damage_save(f, true);
+        assert_int_equal(unlink(shm), 0); /* and then without the index */
+    }
+    damage_forget(f);
+    fixture_free(f);
+    (void)state;
 }
 
 static void a_log_of_another_database_is_refused(void **state)
@@ -138,8 +235,9 @@ static void a_log_of_another_database_is_refused(void **state)
 static void live_long(struct fixture *f)
 {
     fixture_open(f);
-    for (uint64_t id = 1; id <= 400; id++)
-        submit_and_sync(f, id);
+    for (uint64_t id = 1; id < 1200; id++)
+        fixture_submit(f, id, "q", JOB_QUEUED);
+    submit_and_sync(f, 1200);
 }
 
 /* What nobody waited for may be torn by a power cut; so many commits cannot. */
@@ -158,7 +256,7 @@ static void a_torn_end_is_no_damage_and_a_torn_beginning_is(void **state)
     damage_save(f, false);
     reboot(f);
     damage_flip(f, "-wal", WAL_HEAD + WAL_FRAME + 100, 1);
-    damage_refused(f, "is damaged at byte 4152, before 400 commits");
+    damage_refused(f, "is damaged at byte 4152, before 1200 commits");
     damage_save(f, true);
     damage_cut(f, "-wal", 0);
     reboot(f);
@@ -334,6 +432,8 @@ int main(void)
         DAMAGE_TEST(a_log_that_was_cut_is_refused),
         DAMAGE_TEST(any_flipped_byte_of_the_log_is_refused),
         DAMAGE_TEST(a_damage_in_the_middle_shows_without_the_index),
+        cmocka_unit_test(an_index_of_an_earlier_log_is_no_damage),
+        cmocka_unit_test(what_a_refused_batch_has_left_is_no_damage),
         DAMAGE_TEST(a_log_of_another_database_is_refused),
         DAMAGE_TEST(a_torn_end_is_no_damage_and_a_torn_beginning_is),
         DAMAGE_TEST(a_database_that_is_gone_or_empty_is_refused),
