@@ -22,6 +22,7 @@
 #include "broker/redis_clean.h"
 #include "broker/store_check.h"
 #include "broker/store_db.h"
+#include "broker/store_wal.h"
 #include "schema/errors.h"
 #include "schema/migrations.h"
 
@@ -308,6 +309,7 @@ static int check_files(struct doctor *d)
     if (store_check_files(d->conf.db, &mark, sentence) == 0)
         return doctor_files_size(d, "") > 0 ? 0 : doctor_stop(d, "%.150s is empty.", d->conf.db);
     d->has_bad_log = true;
+    store_wal_drop_index(d->conf.db);
     if (doctor_files_size(d, "") < 512 || strstr(sentence, "no SQLite database") != NULL)
         return doctor_stop(d, "%s", sentence);
     doctor_report_add(&d->report, "files",

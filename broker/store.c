@@ -27,6 +27,7 @@
 #include "broker/store_check.h"
 #include "broker/store_db.h"
 #include "broker/store_mark.h"
+#include "broker/store_wal.h"
 #include "lib/crash.h"
 #include "schema/errors.h"
 
@@ -153,9 +154,10 @@ static int begin_log(struct store *s)
         return SQLITE_OK;
     if (rc != SQLITE_OK)
         return rc;
-    if (store_sync(s) != 0 || store_mark_write(s->lock_fd, STORE_MARK_SERVING) != 0)
+    if (store_sync(s) != 0)
         return SQLITE_IOERR;
-    return SQLITE_OK;
+    store_wal_keep_index(s->path);
+    return store_mark_write(s->lock_fd, STORE_MARK_SERVING) == 0 ? SQLITE_OK : SQLITE_IOERR;
 }
 
 /* A store on another VFS is in a test, with no such files. */
@@ -173,10 +175,13 @@ static int check_files(struct store *s, char ret_sentence[256])
         return 0;
     store_mark_read(s->lock_fd, &mark);
     rc = store_check_files(s->path, &mark, ret_sentence);
-    if (rc == 0 && store_mark_write(s->lock_fd, STORE_MARK_MOVING) != 0) {
-        store_db_say(s->path, JM_EIO, "its lock file cannot be written", ret_sentence);
-        rc = JM_EIO;
-    }
+    if (rc == JM_ECORRUPT)
+        store_wal_drop_index(s->path);
+    if (rc != 0)
+        return rc;
+    rc = store_mark_write(s->lock_fd, STORE_MARK_MOVING);
+    if (rc != 0)
+        store_db_say(s->path, rc, "its lock file cannot be written", ret_sentence);
     return rc;
 }
 
@@ -286,6 +291,7 @@ static void move_log(struct store *s)
     rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     if (rc == SQLITE_OK && has_files(s))
         rc = store_mark_write(s->lock_fd, STORE_MARK_STOPPED);
+    store_wal_drop_index(s->path);
     (void)rc; /* else still nothing is claimed */
 }
 

@@ -41,6 +41,7 @@ struct files {
     uint64_t size_bytes;
     struct store_wal wal;
     struct store_wal_index index;
+    struct store_wal_index kept;
 };
 
 static int read_files(const char *path, struct files *ret_files)
@@ -59,7 +60,8 @@ static int read_files(const char *path, struct files *ret_files)
     } else if (errno != ENOENT) {
         return JM_EIO;
     }
-    store_wal_read_index(path, &ret_files->index);
+    store_wal_read_index(path, "-shm", &ret_files->index);
+    store_wal_read_index(path, STORE_WAL_KEPT, &ret_files->kept);
     return store_wal_read(path, &ret_files->wal);
 }
 
@@ -85,6 +87,16 @@ static int refuse_log(const char *path, const char *what, char ret_sentence[256]
              "%.80s-wal, the log of the newest commits, %.60s: put it back, or let "
              "`jobmill doctor --db FILE --repair` go on without.",
              path, what);
+    return JM_ECORRUPT;
+}
+
+static int refuse_missing(const char *path, char ret_sentence[256])
+{
+    snprintf(ret_sentence, 256,
+             "%.60s-wal, the log of the newest commits, is missing: put it back. If it is only "
+             "that another program (sqlite3) has opened the database, `jobmill doctor --db FILE "
+             "--repair` loses nothing.",
+             path);
     return JM_ECORRUPT;
 }
 
@@ -116,6 +128,12 @@ static unsigned most_behind(bool is_exact, enum index_says says)
     return is_exact && says == INDEX_NOTHING ? REFUSED_COMMITS : TORN_COMMITS;
 }
 
+/* Behind the broker somebody has opened the database, with the sqlite3 shell for instance. */
+static bool was_moved(const struct files *f, bool is_exact)
+{
+    return is_exact && f->kept.is_valid && f->kept.moved == f->kept.frames;
+}
+
 static int check_log(const char *path, const struct files *f, const struct store_mark *mark,
                      char ret_sentence[256])
 {
@@ -125,10 +143,12 @@ static int check_log(const char *path, const struct files *f, const struct store
     enum index_says says = read_salts(&f->index, wal);
     char what[100] = "";
 
+    if (!wal->exists && was_moved(f, is_exact))
+        return 0;
     if (is_serving && !wal->exists)
-        snprintf(what, sizeof(what), "is missing");
-    else if (!wal->has_header && (is_serving || wal->size_bytes >= 32) &&
-             mark->state != STORE_MARK_MOVING)
+        return refuse_missing(path, ret_sentence);
+    if (!wal->has_header && (is_serving || wal->size_bytes >= 32) &&
+        mark->state != STORE_MARK_MOVING)
         snprintf(what, sizeof(what), "is damaged in its head");
     else if (wal->commits_behind > most_behind(is_exact, says))
         snprintf(what, sizeof(what), "is damaged at byte %llu, before %u commits",

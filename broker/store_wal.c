@@ -21,7 +21,8 @@ enum {
     FRAME_BYTES = 24,
     MAGIC = 0x377f0682, /* the lowest bit: checksums are of big-endian words */
     MAX_PAGE_BYTES = 65536,
-    INDEX_BYTES = 48, /* of one of the two copies of the index's header */
+    MOVED_AT = 96, /* in the index, behind the two copies of its header */
+    INDEX_BYTES = MOVED_AT + 4,
 };
 
 static uint32_t get_u32(const uint8_t *at)
@@ -159,19 +160,20 @@ static bool read_index(const uint8_t *header, struct store_wal_index *ret_index)
     if (header[12] == 0 || stored[0] != sum[0] || stored[1] != sum[1])
         return false;
     memcpy(&ret_index->frames, header + 16, 4);
+    memcpy(&ret_index->moved, header + MOVED_AT, 4);
     ret_index->salt[0] = get_u32(header + 32);
     ret_index->salt[1] = get_u32(header + 36);
     return true;
 }
 
-void store_wal_read_index(const char *path, struct store_wal_index *ret_index)
+void store_wal_read_index(const char *path, const char *suffix, struct store_wal_index *ret_index)
 {
     uint8_t header[INDEX_BYTES];
     char *name = NULL;
     int fd;
 
     *ret_index = (struct store_wal_index){.is_valid = false};
-    if (asprintf(&name, "%s-shm", path) < 0)
+    if (asprintf(&name, "%s%s", path, suffix) < 0)
         return;
     fd = open(name, O_RDONLY | O_CLOEXEC);
     free(name);
@@ -180,4 +182,28 @@ void store_wal_read_index(const char *path, struct store_wal_index *ret_index)
     if (pread(fd, header, sizeof(header), 0) == (ssize_t)sizeof(header))
         ret_index->is_valid = read_index(header, ret_index);
     (void)close(fd);
+}
+
+void store_wal_drop_index(const char *path)
+{
+    char *kept = NULL;
+
+    if (asprintf(&kept, "%s" STORE_WAL_KEPT, path) < 0)
+        return;
+    (void)unlink(kept);
+    free(kept);
+}
+
+void store_wal_keep_index(const char *path)
+{
+    char *name = NULL, *kept = NULL;
+
+    store_wal_drop_index(path);
+    if (asprintf(&name, "%s-shm", path) < 0)
+        return;
+    if (asprintf(&kept, "%s" STORE_WAL_KEPT, path) >= 0) {
+        (void)!link(name, kept);
+        free(kept);
+    }
+    free(name);
 }

@@ -31,12 +31,22 @@ struct store_wal_index {
     bool is_valid;
     uint32_t salt[2];
     uint32_t frames; /* that were committed */
+    uint32_t moved;  /* of these, into the database, and synced there */
 };
 
 /* Reads "PATH-wal". Returns 0, JM_EIO or JM_ENOMEM. */
 int store_wal_read(const char *path, struct store_wal *ret_wal) JM_MUST_CHECK;
 
-/* Reads the head of "PATH-shm"; not valid if it isn't there. */
-void store_wal_read_index(const char *path, struct store_wal_index *ret_index);
+/* Reads the head of "PATH-shm", or of the file with another suffix; not valid if it isn't there. */
+void store_wal_read_index(const char *path, const char *suffix, struct store_wal_index *ret_index);
+
+/* Gives "PATH-shm" a second name, "PATH-kept", as long as a broker serves. When another program
+ * opens and closes the database behind a broker that was killed, SQLite moves the log into the
+ * database and removes both files; in the index, under its second name, is then that all was moved.
+ * Where that cannot be had, nobody will know. It is dropped where the log is found damaged: what
+ * moves it then moves only what is before the damage. */
+#define STORE_WAL_KEPT "-kept"
+void store_wal_keep_index(const char *path);
+void store_wal_drop_index(const char *path);
 
 #endif

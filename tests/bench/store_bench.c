@@ -252,7 +252,7 @@ static void bench_bare(struct bench *b)
 
 static void remove_database(void)
 {
-    static const char *const suffixes[] = {"", "-wal", "-shm", ".lock"};
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-kept", ".lock"};
     char name[64];
 
     for (size_t i = 0; i < JM_COUNT_OF(suffixes); i++) {

@@ -25,7 +25,7 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 import harness  # noqa: E402
 
-SUFFIXES = ("", "-wal", "-shm", ".lock")
+SUFFIXES = ("", "-wal", "-shm", "-kept", ".lock")
 PAGE = 4096
 START_S = 20
 SHOWN = 3  # violations of one case

@@ -83,7 +83,7 @@ static inline void damage_copy(const char *from, const char *to)
  * away there too. */
 static inline void damage_save(const struct fixture *f, bool is_back)
 {
-    static const char *const suffixes[] = {"", "-wal", "-shm", ".lock"};
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-kept", ".lock"};
     char name[400], kept[420];
 
     for (size_t i = 0; i < JM_COUNT_OF(suffixes); i++) {
@@ -97,7 +97,7 @@ static inline void damage_save(const struct fixture *f, bool is_back)
 
 static inline void damage_forget(const struct fixture *f)
 {
-    static const char *const suffixes[] = {"", "-wal", "-shm", ".lock"};
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-kept", ".lock"};
     char kept[420];
 
     for (size_t i = 0; i < JM_COUNT_OF(suffixes); i++) {

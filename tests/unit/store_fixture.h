@@ -83,7 +83,7 @@ static inline struct fixture *fixture_new(void)
 
 static inline void fixture_free(struct fixture *f)
 {
-    static const char *const suffixes[] = {"", "-wal", "-shm", ".lock", "-journal"};
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-kept", ".lock", "-journal"};
     char path[400];
 
     fixture_close(f);

@@ -4,6 +4,11 @@
  */
 #include "tests/unit/damage_fixture.h"
 
+#include <errno.h>
+
+#include "broker/store_check.h"
+#include "schema/errors.h"
+
 enum { JOBS = 6, WAL_HEAD = 32, WAL_FRAME = 24 + 4096 };
 
 static void submit_and_sync(struct fixture *f, uint64_t id)
@@ -93,6 +98,74 @@ static void a_missing_log_is_refused_after_an_unclean_end_only(void **state)
     assert_int_equal(unlink(wal), 0); /* the end was in order: nothing was in it */
     fixture_open(f);
     assert_int_equal(fixture_get(f, JOBS).state, JOB_QUEUED);
+}
+
+/* As the sqlite3 shell does: the last one that closes the database moves the log and removes it. */
+static void look_with_sqlite(struct fixture *f)
+{
+    char wal[400];
+    sqlite3 *db = NULL;
+
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "SELECT count(*) FROM jobs", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    damage_name(f, "-wal", wal);
+    assert_int_equal(access(wal, F_OK), -1);
+}
+
+static void a_log_that_another_program_has_moved_is_not_missed(void **state)
+{
+    struct fixture *f = *state;
+    struct store_mark mark = {.state = STORE_MARK_SERVING, .is_same_boot = true};
+    char kept[400], sentence[256];
+
+    look_with_sqlite(f);
+    assert_int_equal(store_check_files(f->path, &mark, sentence), 0);
+    mark.is_same_boot = false;
+    assert_int_equal(store_check_files(f->path, &mark, sentence), JM_ECORRUPT);
+    fixture_open(f);
+    for (uint64_t id = 1; id <= JOBS; id++)
+        assert_int_equal(fixture_get(f, id).state, id % 2 == 0 ? JOB_QUEUED : JOB_DISPATCHED);
+    fixture_close(f);
+    damage_name(f, "-kept", kept);
+    assert_int_equal(access(kept, F_OK), -1);
+    damage_save(f, true); /* nobody knows, with a copy of the index */
+    look_with_sqlite(f);
+    damage_refused(f, "`jobmill doctor --db FILE --repair` loses nothing");
+}
+
+/* What SQLite moves of it ends where the damage begins. */
+static void a_damaged_log_that_another_program_has_moved_is_missed(void **state)
+{
+    struct fixture *f = *state;
+
+    damage_flip(f, "-wal", damage_size(f, "-wal") - 100, 1);
+    damage_refused(f, "is cut or damaged");
+    look_with_sqlite(f);
+    damage_refused(f, "is missing");
+}
+
+static void live_and_move_some(struct fixture *f)
+{
+    live(f);
+    assert_int_equal(store_checkpoint(f->store, false), 0);
+    submit_and_sync(f, JOBS + 1);
+}
+
+static void a_log_of_which_only_some_was_moved_is_missed(void **state)
+{
+    struct fixture *f = fixture_new();
+    char name[400];
+
+    damage_live(f, live_and_move_some);
+    damage_name(f, "-wal", name);
+    assert_int_equal(unlink(name), 0);
+    damage_refused(f, "is missing");
+    damage_name(f, "-shm", name);
+    assert_int_equal(unlink(name), 0);
+    damage_refused(f, "is missing");
+    fixture_free(f);
+    (void)state;
 }
 
 static void a_log_that_was_cut_is_refused(void **state)
@@ -429,6 +502,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         DAMAGE_TEST(a_missing_log_is_refused_after_an_unclean_end_only),
+        DAMAGE_TEST(a_log_that_another_program_has_moved_is_not_missed),
+        DAMAGE_TEST(a_damaged_log_that_another_program_has_moved_is_missed),
+        cmocka_unit_test(a_log_of_which_only_some_was_moved_is_missed),
         DAMAGE_TEST(a_log_that_was_cut_is_refused),
         DAMAGE_TEST(any_flipped_byte_of_the_log_is_refused),
         DAMAGE_TEST(a_damage_in_the_middle_shows_without_the_index),
