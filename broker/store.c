@@ -157,7 +157,8 @@ static int begin_log(struct store *s)
     if (store_sync(s) != 0)
         return SQLITE_IOERR;
     store_wal_keep_index(s->path);
-    return store_mark_write(s->lock_fd, STORE_MARK_SERVING) == 0 ? SQLITE_OK : SQLITE_IOERR;
+    rc = store_mark_write(s->lock_fd, STORE_MARK_SERVING);
+    return rc == 0 || rc == JM_EFULL ? SQLITE_OK : SQLITE_IOERR;
 }
 
 /* A store on another VFS is in a test, with no such files. */

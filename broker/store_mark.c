@@ -1,6 +1,7 @@
 /*
  * The text always has the same length, so that it is written over in place: it then needs no room
- * on a full disk, and is never half there.
+ * on a full disk, and is never half there. (Some file systems never write in place. Then an old
+ * word stays that may not be true any more, and a start has to be refused.)
  */
 #include "broker/store_mark.h"
 
@@ -8,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "schema/errors.h"
@@ -51,17 +53,29 @@ void store_mark_read(int fd, struct store_mark *ret_mark)
 
 static int put(int fd, const char *text, size_t len, off_t offset)
 {
-    if (pwrite(fd, text, len, offset) == (ssize_t)len)
+    ssize_t n = pwrite(fd, text, len, offset);
+
+    if (n == (ssize_t)len)
         return 0;
-    return errno == ENOSPC || errno == EDQUOT ? 0 : JM_EIO;
+    return n >= 0 || errno == ENOSPC || errno == EDQUOT ? JM_EFULL : JM_EIO;
+}
+
+/* Without room a file that is new stays without a mark. */
+static bool has_mark(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) != 0 || st.st_size >= TEXT_BYTES;
 }
 
 int store_mark_write_pid(int fd)
 {
     char pid[PID_BYTES + 1];
+    int rc;
 
     snprintf(pid, sizeof(pid), "%-*ld\n", PID_BYTES - 1, (long)getpid());
-    return put(fd, pid, PID_BYTES, 0);
+    rc = put(fd, pid, PID_BYTES, 0);
+    return rc == JM_EFULL ? 0 : rc;
 }
 
 int store_mark_write(int fd, enum store_mark_state state)
@@ -73,6 +87,8 @@ int store_mark_write(int fd, enum store_mark_state state)
     snprintf(text, sizeof(text), "%-*ld\n%-12s %-*s\n", PID_BYTES - 1, (long)getpid(), words[state],
              TEXT_BYTES - PID_BYTES - 14, boot);
     rc = put(fd, text, TEXT_BYTES, 0);
+    if (rc == JM_EFULL && !has_mark(fd))
+        return 0;
     if (rc == 0 && fdatasync(fd) != 0)
         rc = JM_EIO;
     return rc;

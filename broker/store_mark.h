@@ -26,7 +26,7 @@ struct store_mark {
 void store_mark_read(int fd, struct store_mark *ret_mark);
 
 /* Writes pid and mark, and syncs them. A disk without room is no error for a file that is new: then
- * nothing is known. Returns 0 or JM_EIO. */
+ * nothing is known. Returns 0, JM_EFULL or JM_EIO; then the old mark is still there. */
 int store_mark_write(int fd, enum store_mark_state state) JM_MUST_CHECK;
 
 /* Writes the pid alone in front of what is there. */

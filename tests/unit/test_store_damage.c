@@ -5,6 +5,7 @@
 #include "tests/unit/damage_fixture.h"
 
 #include <errno.h>
+#include <sys/syscall.h>
 
 #include "broker/store_check.h"
 #include "schema/errors.h"
@@ -166,6 +167,37 @@ static void a_log_of_which_only_some_was_moved_is_missed(void **state)
     damage_refused(f, "is missing");
     fixture_free(f);
     (void)state;
+}
+
+enum { MARK_BYTES = 80 }; /* nothing else is that long */
+
+static bool has_no_room; /* for a mark */
+
+ssize_t pwrite(int fd, const void *bytes, size_t len, off_t offset)
+{
+    if (has_no_room && len == MARK_BYTES) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return (ssize_t)syscall(SYS_pwrite64, fd, bytes, len, offset);
+}
+
+/* On a file system that never writes in place: the old mark would stay, and not be true. */
+static void a_mark_that_finds_no_room_is_refused_and_left(void **state)
+{
+    struct fixture *f = *state;
+
+    has_no_room = true;
+    damage_refused(f, "There is no room left on the disk");
+    assert_true(damage_size(f, "-wal") > 0);
+    has_no_room = false;
+    fixture_open(f);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM live"), JOBS);
+    has_no_room = true; /* the log is not moved, for that could not be said */
+    fixture_close(f);
+    has_no_room = false;
+    assert_true(damage_size(f, "-wal") > 0);
+    check_whole(f);
 }
 
 static void a_log_that_was_cut_is_refused(void **state)
@@ -505,6 +537,7 @@ int main(void)
         DAMAGE_TEST(a_log_that_another_program_has_moved_is_not_missed),
         DAMAGE_TEST(a_damaged_log_that_another_program_has_moved_is_missed),
         cmocka_unit_test(a_log_of_which_only_some_was_moved_is_missed),
+        DAMAGE_TEST(a_mark_that_finds_no_room_is_refused_and_left),
         DAMAGE_TEST(a_log_that_was_cut_is_refused),
         DAMAGE_TEST(any_flipped_byte_of_the_log_is_refused),
         DAMAGE_TEST(a_damage_in_the_middle_shows_without_the_index),
