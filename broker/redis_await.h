@@ -10,7 +10,9 @@
  * A connection that breaks leaves behind a client of Redis that may still wait there and take the
  * list under a number that is over by then. So it is unblocked, by its id, before anything else is
  * sent: what it still does it does then, and the next round finds it. (Behind a broker that is
- * killed its kernel closes the connection, and Redis forgets what has come of it.)
+ * killed its kernel closes the connection, and Redis forgets what has come of it. When the machine
+ * goes down without a word, Redis on another one knows of nothing: for the rest of the 5 s it still
+ * may take a list for nobody, if the broker is back by then. PROTOCOL.md says what becomes of it.)
  */
 #ifndef BROKER_REDIS_AWAIT_H
 #define BROKER_REDIS_AWAIT_H
