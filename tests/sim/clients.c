@@ -91,7 +91,7 @@ void sim_clients_note_cancelled(struct sim *s, uint64_t id)
 
     if (p == NULL)
         return;
-    p->is_cancelled = sim_check_kept(s, id, &attempt) == JOB_CANCELLED;
+    p->is_cancelled = p->retrying == 0 && sim_check_kept(s, id, &attempt) == JOB_CANCELLED;
     if (!p->is_cancelled && p->retries == 0) /* else somebody had it tried again meanwhile */
         sim_fail(s, "the cancel of job %llu was told before it was on disk",
                  (unsigned long long)id);

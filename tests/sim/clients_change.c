@@ -45,6 +45,7 @@ static void note_retry(struct sim *s, uint64_t id)
 
     p->is_cancelled = false;
     p->retries++;
+    p->retrying++;
 }
 
 static uint64_t any_promised(struct sim *s)
@@ -77,6 +78,7 @@ static void on_retried(struct core_retry *x, int status)
     struct act *call = JM_CONTAINER_OF(x, struct act, retry);
 
     sim_request_back(&call->request);
+    sim_clients_find(call->request.sim, x->op.id)->retrying--;
     if (status == 0 && !runner_is_synced(&call->request.sim->runner.runner))
         sim_fail(call->request.sim, "a retry was confirmed before it was on disk");
     call_free(call);
@@ -126,6 +128,8 @@ static void on_bulk(struct core_bulk *x, int status)
     struct act *call = JM_CONTAINER_OF(x, struct act, bulk);
 
     sim_request_back(&call->request);
+    for (size_t i = 0; x->verb == BULK_RETRY && i < x->count; i++)
+        sim_clients_find(call->request.sim, x->items[i].id)->retrying--;
     for (size_t i = 0; status == 0 && x->verb == BULK_CANCEL && i < x->count; i++)
         if (x->items[i].ret_is_changed)
             sim_clients_note_cancelled(call->request.sim, x->items[i].id);

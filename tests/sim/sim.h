@@ -234,6 +234,7 @@ struct sim_promise { /* an accepted job */
     bool is_cancelled; /* a cancel was acknowledged, and nobody has asked for a retry since */
     bool is_deleted;   /* that was asked for, whatever has become of it */
     unsigned retries;  /* likewise */
+    unsigned retrying; /* of them are under way */
 };
 
 void sim_clients_init(struct sim *s);
