@@ -297,6 +297,41 @@ static void under_a_limit_of_concurrency_no_end_waits_for_company(void **state)
     assert_int_equal(story_count(s, "live", JOB_SUCCEEDED), JOBS);
 }
 
+/* Jobs that are accepted, and a sync that fails over cancels of half of them. */
+static void fail_a_sync(struct sim *s, uint64_t ret_ids[8])
+{
+    for (size_t i = 0; i < 8; i++)
+        ret_ids[i] =
+            story_submit(s, (struct story_job){.bytes = 3000, .delay_ms = UINT64_C(3600000000)});
+    sim_run_ms(s, 100);
+    disk_arm(&s->disk, DISK_SYNC_FAILS, 1);
+    for (size_t i = 0; i < 4; i++)
+        story_cancel(s, ret_ids[i]);
+    while (s->core != NULL)
+        assert_true(sim_step(s));
+}
+
+/* The log that the start moves reads well, but the kernel will not write what the sync has lost. */
+static void a_power_cut_while_a_start_mends_a_failed_sync_loses_nothing(void **state)
+{
+    struct sim *s = *state;
+
+    for (uint64_t change = 1; change <= 120; change++) {
+        struct job_view job;
+        uint64_t ids[8];
+
+        fail_a_sync(s, ids);
+        disk_arm(&s->disk, DISK_POWER, change);
+        sim_run_ms(s, 5000);
+        disk_disarm_all(&s->disk);
+        while (s->core == NULL && s->failure[0] == '\0')
+            assert_true(sim_step(s));
+        assert_string_equal(s->failure, "");
+        for (size_t i = 0; i < 8; i++)
+            assert_int_equal(reader_get(s->reader, ids[i], true, &job), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +347,7 @@ int main(void)
         STORY(a_recall_that_was_cut_off_is_done_again),
         STORY(ends_that_nobody_waits_for_share_a_round_and_a_waiter_ends_the_rest),
         STORY(what_cannot_expire_yet_is_not_looked_for_all_the_time),
+        STORY(a_power_cut_while_a_start_mends_a_failed_sync_loses_nothing),
         STORY(under_a_limit_of_concurrency_no_end_waits_for_company),
     };
 
