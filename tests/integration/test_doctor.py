@@ -77,6 +77,17 @@ class Damage(unittest.TestCase):
             self.examined(mill, HEALTHY)
             self.goes_on(mill, done, waiting)
 
+    def test_a_log_that_another_program_has_moved_after_a_crash(self):
+        with harness.Mill() as mill:
+            done, waiting = self.prepare(mill)
+            mill.broker.kill()
+            db = sqlite3.connect(mill.db_path)
+            self.assertEqual(db.execute("SELECT count(*) FROM live").fetchone(), (JOBS,))
+            db.close()
+            self.assertFalse((mill.dir / "jobs.db-wal").exists())
+            self.examined(mill, HEALTHY)
+            self.goes_on(mill, done, waiting)
+
     def test_a_log_that_is_damaged_after_a_crash_is_given_up_on_order(self):
         with harness.Mill() as mill:
             self.prepare(mill)

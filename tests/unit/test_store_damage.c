@@ -124,6 +124,8 @@ static void a_log_that_another_program_has_moved_is_not_missed(void **state)
     assert_int_equal(store_check_files(f->path, &mark, sentence), 0);
     mark.is_same_boot = false;
     assert_int_equal(store_check_files(f->path, &mark, sentence), JM_ECORRUPT);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM live"), JOBS);
+    assert_int_equal(damage_size(f, "-wal"), 0); /* as the doctor leaves it */
     fixture_open(f);
     for (uint64_t id = 1; id <= JOBS; id++)
         assert_int_equal(fixture_get(f, id).state, id % 2 == 0 ? JOB_QUEUED : JOB_DISPATCHED);
