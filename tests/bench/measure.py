@@ -41,7 +41,8 @@ def children_s():
 
 class Generator:
     """One run of the load generator beside whatever else happens; finish() has its figures: rate, times,
-    and for each request or job (`per` of them in a request) the CPU of each part."""
+    and for each request or job (`per` of them in a request) the CPU of each part and the bytes that the
+    broker has written to the disk."""
 
     def __init__(self, server, seconds, per=1, **options):
         self.server, self.per = server, per
@@ -50,6 +51,7 @@ class Generator:
             words += [f"--{name}", str(value)]
         self.before = proc.cpu_s(server.parts)
         self.own_before = children_s()
+        self.written_before = proc.written_bytes(server.parts.get("broker", []))
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         mill.running.append(self)
 
@@ -64,6 +66,8 @@ class Generator:
         after = proc.cpu_s(self.server.parts)
         figures["cpu_us"] = {part: (after[part] - self.before.get(part, 0)) * 1e6 / jobs for part in after}
         figures["cpu_us"]["client"] = (children_s() - self.own_before) * 1e6 / jobs
+        figures["written"] = (proc.written_bytes(self.server.parts.get("broker", []))
+                              - self.written_before) / jobs
         figures["pss_mb"] = {part: proc.pss_mb(pids) for part, pids in self.server.parts.items()}
         return figures
 

@@ -143,6 +143,7 @@ def row_queues(row):
         ends = [load(mill, row.seconds, body=NOOP, **END_TO_END) for _ in range(few(row))]
         mill.stop()
         row.line(f"submit over {count:,} queues", submits)
+        row.value(f"written to the disk, {count:,} queues", [found["written"] for found in submits], "B a job")
         row.line(f"end to end beside {count:,} queues", ends)
         curves.add("submit over all", count, submits)
         curves.add("end to end in one more", count, ends)
@@ -166,6 +167,8 @@ drain"""
         for what, found in (("bulk submit", submits), ("drain", drains)):
             row.line(f"{what}, {keys:,} keys", found)
             curves.add(what, keys, found)
+        row.value(f"written to the disk, bulk submit, {keys:,} keys",
+                  [found["written"] for found in submits], "B a job")
     curves.draw(row)
 
 
