@@ -28,13 +28,18 @@ uint64_t bucket_room(const struct bucket *b, const struct conf_rate *rate, uint6
 void bucket_spend(struct bucket *b, const struct conf_rate *rate, uint64_t now_us, uint64_t count)
 {
     assert(count <= rate->limit);
+    if (b->full_at_us <= now_us)
+        b->since_us = now_us;
     b->full_at_us = now_us + debt_us(b, rate, now_us) + time_of(rate, count);
 }
 
-void bucket_return(struct bucket *b, const struct conf_rate *rate, uint64_t count)
+void bucket_return(struct bucket *b, const struct conf_rate *rate, uint64_t spent_us,
+                   uint64_t count)
 {
     uint64_t time = time_of(rate, count);
 
+    if (spent_us < b->since_us)
+        return;
     b->full_at_us = b->full_at_us > time ? b->full_at_us - time : 0;
 }
 

@@ -59,7 +59,8 @@ struct dispatch_job {
     bool is_favoured; /* because its key had little to do (lanes.h) */
     bool has_token;   /* of its queue's rate; likewise of its key's */
     bool has_key_token;
-    bool is_plain; /* its key had no credit left: those with credit may go before it */
+    uint64_t token_us; /* when they were taken; monotonic */
+    bool is_plain;     /* its key had no credit left: those with credit may go before it */
     uint32_t priority;
     struct key *key;            /* of its limit_key */
     struct task_policy *policy; /* of its task, if something is set for it */

@@ -87,7 +87,8 @@ struct plan {
     size_t jobs;           /* of all turns together */
     struct conf_rate rate; /* by which tokens are held; none: limit 0 */
     struct conf_rate key_rate;
-    bool is_favoured; /* the jobs are to go before what is in Redis */
+    uint64_t spent_us; /* when they were taken; monotonic */
+    bool is_favoured;  /* the jobs are to go before what is in Redis */
 };
 
 void dispatch_plan_init(struct plan *p);

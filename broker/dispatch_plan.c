@@ -270,7 +270,7 @@ static void take_back(struct choice *c, struct turn *turn)
     LIST_EACH(node, &turn->lanes)
     release_lane(c->dispatch, LIST_ENTRY(node, struct lane, in_turn));
     if (rate != NULL)
-        bucket_return(&turn->key->bucket, rate, turn->planned);
+        bucket_return(&turn->key->bucket, rate, c->dispatch->lanes.now_us, turn->planned);
     lanes_key_give(&c->dispatch->lanes, turn->key, (uint32_t)turn->planned);
 }
 
@@ -314,6 +314,7 @@ void dispatch_plan_make(struct dispatch *d, struct queue *q, size_t max_jobs, ui
         write_turn(&c, LIST_ENTRY(node, struct turn, in_plan));
     p->rate = q->conf.rate;
     p->key_rate = q->conf.key_rate;
+    p->spent_us = d->lanes.now_us;
     if (p->rate.limit > 0 && p->jobs > 0)
         bucket_spend(&q->bucket, &p->rate, d->lanes.now_us, p->jobs);
 }
@@ -347,14 +348,14 @@ void dispatch_plan_settle(struct dispatch *d, struct queue *q, struct plan *p,
         uint32_t count = brought != NULL ? brought[i] : 0;
 
         if (p->key_rate.limit > 0 && key->name_len > 0 && count < turns[i].count) {
-            bucket_return(&key->bucket, &p->key_rate, turns[i].count - count);
+            bucket_return(&key->bucket, &p->key_rate, p->spent_us, turns[i].count - count);
             lanes_wake_key(key);
         }
         lanes_key_give(&d->lanes, key, turns[i].count);
         came += count;
     }
     if (p->rate.limit > 0)
-        bucket_return(&q->bucket, &p->rate, p->jobs - came);
+        bucket_return(&q->bucket, &p->rate, p->spent_us, p->jobs - came);
     settle_tasks(d, p);
 }
 
@@ -372,9 +373,9 @@ void dispatch_return_tokens(struct dispatch_job *job)
     const struct queue_conf *conf = &job->queue->conf;
 
     if (job->has_token && conf->rate.limit > 0)
-        bucket_return(&job->queue->bucket, &conf->rate, 1);
+        bucket_return(&job->queue->bucket, &conf->rate, job->token_us, 1);
     if (job->has_key_token && conf->key_rate.limit > 0) {
-        bucket_return(&job->key->bucket, &conf->key_rate, 1);
+        bucket_return(&job->key->bucket, &conf->key_rate, job->token_us, 1);
         lanes_wake_key(job->key);
     }
     job->has_token = job->has_key_token = false;

@@ -149,6 +149,7 @@ static size_t admit_all(struct take *t)
             continue;
         }
         job->has_token = t->plan.rate.limit > 0;
+        job->token_us = t->plan.spent_us;
         job->has_key_token = t->plan.key_rate.limit > 0 && job->key->name_len > 0;
         job->is_urgent = job->is_favoured || job->priority > t->above;
         dispatch_to_outbox(t->dispatch, job);

@@ -80,10 +80,27 @@ static void it_holds_what_it_should(void **state)
 
         print_message("  %s\n", row->title);
         bucket_spend(&b, &row->rate, now, row->spent);
-        bucket_return(&b, &row->rate, row->returned);
+        bucket_return(&b, &row->rate, now, row->returned);
         assert_int_equal(bucket_room(&b, &row->rate, now + row->later_us), row->room);
         assert_int_equal(bucket_wait_us(&b, &row->rate, now + row->later_us), row->wait_us);
     }
+}
+
+/* As when a job is taken out of Redis again long after it was sent. */
+static void what_has_come_back_by_itself_is_not_given_twice(void **state)
+{
+    static const struct conf_rate rate = {6, 1000};
+    struct bucket b = {.full_at_us = 0};
+
+    (void)state;
+    bucket_spend(&b, &rate, now, 3);
+    bucket_return(&b, &rate, now, 1);
+    assert_int_equal(bucket_room(&b, &rate, now), 4);
+    bucket_spend(&b, &rate, now + 1500000, 6);
+    bucket_return(&b, &rate, now, 2);
+    assert_int_equal(bucket_room(&b, &rate, now + 1500000), 0);
+    bucket_return(&b, &rate, now + 1500000, 2);
+    assert_int_equal(bucket_room(&b, &rate, now + 1500000), 2);
 }
 
 /* Takes all there is each `step_us`, for `us`. */
@@ -164,6 +181,7 @@ static void a_rate_that_is_changed_leaves_a_bucket_that_works(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_has_come_back_by_itself_is_not_given_twice),
         cmocka_unit_test(it_holds_what_it_should),
         cmocka_unit_test(over_any_time_it_gives_its_rate_and_one_burst),
         cmocka_unit_test(one_that_waits_as_long_as_it_is_told_finds_a_token),
