@@ -379,6 +379,6 @@ void core_look(struct core *c)
 
 int core_wait(struct core *c, struct waiter *w, uint64_t id)
 {
-    results_hurry(&c->results);
+    core_look(c);
     return waiters_add(&c->waiters, w, id);
 }

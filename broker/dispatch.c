@@ -315,7 +315,7 @@ size_t dispatch_limit_room(struct dispatch *d, struct queue *q)
     return room;
 }
 
-bool dispatch_is_limited(const struct dispatch_job *job)
+static bool is_limited(const struct dispatch_job *job)
 {
     return job->queue->conf.concurrency > 0 ||
            (job->key != NULL && lanes_key_room(job->key) != SIZE_MAX) ||
@@ -474,17 +474,20 @@ void dispatch_on_link(struct dispatch *d, bool is_up)
         queues_entry(node)->conf.is_paused && queues_entry(node)->window.used > 0;
 }
 
-void dispatch_on_end(struct dispatch *d, uint64_t id, uint32_t attempt, uint64_t run_us)
+bool dispatch_on_end(struct dispatch *d, uint64_t id, uint32_t attempt, uint64_t run_us)
 {
     struct dispatch_job *job = dispatch_find_attempt(d, id, attempt);
     uint64_t now = dispatch_now_ms(d), out_ms;
+    bool was_limited;
 
     if (job == NULL)
-        return;
+        return false;
+    was_limited = is_limited(job);
     out_ms = now - job->pushed_ms;
     if (job->pushed_ms > 0 && out_ms >= run_us / 1000)
         window_on_end(&job->queue->window, out_ms - run_us / 1000, now);
     dispatch_job_remove(d, job);
+    return was_limited;
 }
 
 /* ---- the turn ---- */

@@ -132,9 +132,6 @@ void dispatch_release(struct dispatch *d, struct dispatch_job *job);
 struct dispatch_job *dispatch_find(const struct dispatch *d, uint64_t id);
 struct dispatch_job *dispatch_find_attempt(const struct dispatch *d, uint64_t id, uint32_t attempt);
 
-/* Whether a limit of concurrency counts it, so that others may wait for its place. */
-bool dispatch_is_limited(const struct dispatch_job *job);
-
 /* How far the job is, if it is out and that is known. */
 struct progress dispatch_progress(const struct dispatch *d, uint64_t id);
 /* It is known to have begun. */
@@ -162,8 +159,9 @@ void dispatch_mark(struct dispatch *d, struct queue *q);
 void dispatch_on_link(struct dispatch *d, bool is_up);
 
 /* The end of attempt `attempt`: frees the place if that is the attempt that holds it. `run_us` of
- * the end tells how long it had waited. */
-void dispatch_on_end(struct dispatch *d, uint64_t id, uint32_t attempt, uint64_t run_us);
+ * the end tells how long it had waited. Returns whether a limit of concurrency has counted it, so
+ * that others may wait for its place. */
+bool dispatch_on_end(struct dispatch *d, uint64_t id, uint32_t attempt, uint64_t run_us);
 
 /* The job has not begun and goes back to the backlog: what it has of rates goes back too. */
 void dispatch_return_tokens(struct dispatch_job *job);

@@ -23,7 +23,6 @@
 #include <string.h>
 
 #include "lib/attr.h"
-#include "lib/attr.h"
 #include "lib/log.h"
 #include "schema/errors.h"
 

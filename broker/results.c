@@ -76,20 +76,9 @@ static void note_handed_back(struct core *core, const struct store_event *e)
         dispatch_return_tokens(job);
 }
 
-/* Whether something is to follow on the next end as soon as it can: a retry, or a job that waits
- * for the place of one under a limit. */
-static void note_need(struct results *r, const struct store_event *e)
-{
-    const struct dispatch_job *job =
-        dispatch_find_attempt(&r->core->dispatch, e->event.id, e->event.attempt);
-
-    if (e->event.kind != WIRE_SUCCEEDED || (job != NULL && dispatch_is_limited(job)))
-        r->may_rest = false;
-}
-
 static void follow(struct core *core, const struct store_event *e)
 {
-    bool is_applied = e->ret_outcome == STORE_APPLIED;
+    bool is_applied = e->ret_outcome == STORE_APPLIED, was_limited;
 
     if (e->source == STORE_FROM_WORKER && e->event.kind == WIRE_RUNNING) {
         note_running(core, e);
@@ -97,8 +86,9 @@ static void follow(struct core *core, const struct store_event *e)
     }
     if (is_applied && e->source == STORE_FROM_WORKER && e->event.kind == WIRE_HANDED_BACK)
         note_handed_back(core, e);
-    note_need(&core->results, e);
-    dispatch_on_end(&core->dispatch, e->event.id, e->event.attempt, e->event.run_us);
+    was_limited = dispatch_on_end(&core->dispatch, e->event.id, e->event.attempt, e->event.run_us);
+    if (was_limited || e->event.kind != WIRE_SUCCEEDED)
+        core->results.may_rest = false; /* a job waits for its place, or a retry follows */
     if (is_applied && e->ret_supersedes)
         stop_superseded(core, e);
     if (is_applied && e->ret_state == JOB_SCHEDULED)
@@ -257,6 +247,7 @@ static void on_took(struct carrier_req *req)
 
 static void enter_round(struct results *r, enum results_state state)
 {
+    send_remove(r);
     r->state = state;
     r->is_wanted = false;
     r->rounds++;
@@ -283,7 +274,6 @@ static void begin_round(struct results *r)
         r->is_wanted = true; /* the rest of a round that a broken link cut off */
         return;
     }
-    send_remove(r);
     enter_round(r, RESULTS_TAKING);
     r->take = (struct carrier_req){.verb = CARRIER_TAKE, .on_done = on_took};
     send_take(r, &r->take, &r->is_take_open);
@@ -292,7 +282,6 @@ static void begin_round(struct results *r)
 
 static void watch(struct results *r)
 {
-    send_remove(r);
     enter_round(r, RESULTS_WATCHING);
     r->await = (struct carrier_req){.verb = CARRIER_AWAIT, .on_done = on_awaited};
     set_slice(r, &r->await);

@@ -31,7 +31,6 @@ enum results_state {
     RESULTS_TAKING,   /* likewise, one that does not wait */
     RESULTS_READING,  /* a slice is being read */
     RESULTS_APPLYING, /* a slice is with the store */
-    RESULTS_REMOVING, /* all is applied; the list is being removed */
     RESULTS_RESTING,  /* nobody waits for an end: some more are let come together first */
     RESULTS_PAUSED,   /* the store refused (full disk) or Redis did: tried again by the timer */
 };
@@ -71,7 +70,6 @@ struct results {
     int64_t take_number;
     size_t offset;     /* entries of this list that are applied */
     size_t slice_jobs; /* how many entries the next slice asks for */
-    bool is_last_slice;
 
     struct store_apply apply;
     struct buf bytes; /* copies of the slice's frames, which the events point into */
