@@ -63,6 +63,27 @@ def with_fields(body, **fields):
     return "{" + "".join(f'"{name}":{json.dumps(value)},' for name, value in fields.items()) + body[1:]
 
 
+def answers_ok(port, path):
+    """Whether a GET of it is 200."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def end_all(programs):
+    """The last started first; also those that are stopped (SIGSTOP)."""
+    for program in reversed(programs):
+        program.send_signal(signal.SIGCONT)
+        program.terminate()
+        try:
+            program.wait(30)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            program.wait()
+
+
 class Server:
     """A yardstick: one program, ready when it answers /ping; its last argument is the port."""
 
@@ -72,14 +93,7 @@ class Server:
         self.process = subprocess.Popen([str(word) for word in words] + [str(self.port)], env=env,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         running.append(self)
-        wait_until(self.pings, 20, f"{name} serves")
-
-    def pings(self):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=5) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
+        wait_until(lambda: answers_ok(self.port, "/ping"), 20, f"{name} serves")
 
     @property
     def parts(self):
@@ -151,14 +165,7 @@ class Mill:
 
     def stop(self):
         running.remove(self)
-        for program in reversed(self.programs):
-            program.send_signal(signal.SIGCONT)
-            program.terminate()
-            try:
-                program.wait(30)
-            except subprocess.TimeoutExpired:
-                program.kill()
-                program.wait()
+        end_all(self.programs)
         shutil.rmtree(self.dir, ignore_errors=True)
 
     # ---- talking to them

@@ -4,19 +4,10 @@ import datetime
 import os
 import signal
 import time
-import urllib.request
 
 import proc
 from measure import refill
-from mill import BIN, Mill, wait_until
-
-
-def is_ready(mill):
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{mill.port}/readyz", timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
+from mill import BIN, Mill, answers_ok, wait_until
 
 
 def restart_broker(mill):
@@ -25,7 +16,7 @@ def restart_broker(mill):
     mill.broker = mill.start(
         BIN / "jobmill-broker", "--listen", f"127.0.0.1:{mill.port}", "--redis", f"unix:{mill.redis}", "--db",
         mill.database, "--log-level", "error")
-    wait_until(lambda: is_ready(mill), 60, "the broker is ready")
+    wait_until(lambda: answers_ok(mill.port, "/readyz"), 60, "the broker is ready")
     mill.parts["broker"] = [mill.broker.pid]
     return time.monotonic() - began
 

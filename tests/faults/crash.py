@@ -75,8 +75,8 @@ POINTS = {
     "end-kept": Point("worker", 20),
     "end-published": Point("worker", 20),
     "beaten": Point("worker", 2),
-    "before-events": Point("worker", 3, "long"),
-    "events-published": Point("worker", 3, "long"),
+    "before-events": Point("worker", 3),
+    "events-published": Point("worker", 3),
     "child-dead": Point("worker", 1, "kill-child"),
     "draining": Point("worker", 1, "stop"),
     "taken-back": Point("worker", 1, "stop"),
@@ -206,7 +206,6 @@ class Storm:
         self.log = mill.dir / "deaths"
         self.log.touch()
         self.deaths = collections.Counter()
-        self.old = []
 
     def env(self, name=None, count=0):
         return {"JM_CRASH_LOG": str(self.log), "JM_CRASH_AT": f"{name}:{count}" if name else ""}
@@ -271,9 +270,6 @@ class Storm:
         if pids:
             os.kill(int(pids[0]), signal.SIGKILL)
 
-    urge_long = None
-    urge_migrate = None
-
     # ---- deaths ----
 
     def die_at(self, name, deaths):
@@ -295,10 +291,6 @@ class Storm:
         elif point.program == "worker" and not self.mill.broker.is_running():
             self.start_broker()
 
-    def replace(self, program):
-        program.is_expected_to_fail = True
-        program.process.wait()
-
     def die_once(self, name, point):
         """The program is restarted until it has died there: it may end before it comes there, when what
         is to bring it there is its own end."""
@@ -310,9 +302,7 @@ class Storm:
             self.restart(name, point)
             program = self.program(point)
             self.wait_for_end(program, point)
-            if program.is_running():
-                program.kill()
-            self.replace(program)
+            program.kill()
 
     def program(self, point):
         return self.mill.broker if point.program == "broker" else self.mill.workers[-1]
@@ -452,7 +442,6 @@ def run_points(names, options, may_run_twice):
         found = draw_up(mill, clients, may_run_twice)
         found.update(kills=sum(storm.deaths.values()), points=len(storm.deaths),
                      recovery_s=round(time.monotonic() - calm, 1))
-        mill.broker.is_expected_to_fail = False
         if found["violations"]:
             keep = SOURCE / "build" / "crash-failed"
             shutil.rmtree(keep, ignore_errors=True)

@@ -125,22 +125,6 @@ static void open_world(void)
     sim_at(s, 2000 * SIM_MS, fault, NULL);
 }
 
-static bool is_quiet(struct sim *s)
-{
-    if (!sim_broker_is_up(s) || !list_is_empty(&s->calls) || !list_is_empty(&s->reads))
-        return false;
-    LIST_EACH(node, &s->core->queues.all)
-    {
-        const int64_t *counts = queues_entry(node)->counts.by_state;
-
-        if (counts[JOB_SCHEDULED] + counts[JOB_QUEUED] + counts[JOB_DISPATCHED] +
-                counts[JOB_RUNNING] >
-            0)
-            return false;
-    }
-    return true;
-}
-
 static void close_world(void)
 {
     struct sim *s = world;
@@ -163,7 +147,7 @@ static void finish_world(void)
     s->choose = NULL;
     s->max_acts = 0;
     sim_faults_end(s);
-    while (!is_quiet(s) && s->now_ns < end_ns)
+    while (!sim_is_idle(s) && s->now_ns < end_ns)
         step(s);
     sim_check_end(s);
     require_good(s);

@@ -11,22 +11,6 @@
 #include "schema/id.h"
 #include "tests/sim/sim.h"
 
-static void on_counts(void *owner, struct span queue, const struct store_counts *counts)
-{
-    struct sim *s = owner;
-
-    if (core_on_counts(s->core, queue, counts) != 0)
-        sim_fail(s, "there is no memory");
-}
-
-static void on_lane(void *owner, const struct store_lane_view *lane)
-{
-    struct sim *s = owner;
-
-    if (core_on_lane(s->core, lane) != 0)
-        sim_fail(s, "there is no memory");
-}
-
 static void close_all(struct sim *s)
 {
     if (s->core != NULL)
@@ -108,8 +92,8 @@ static void start(struct sim *s, void *arg)
     memcpy(before, s->disk.struck, sizeof(before));
     if (try_start(s, sentence) == 0) {
         sim_trace(s, "the broker has started");
-        store_changed_counts(s->store, s, on_counts);
-        store_changed_lanes(s->store, s, on_lane);
+        store_changed_counts(s->store, s, sim_on_counts);
+        store_changed_lanes(s->store, s, sim_on_lane);
         sim_check_open(s);
         sim_redis_break_link(s); /* it comes up soon */
         return;

@@ -102,7 +102,7 @@ static void sync_idle(struct sim *s, void *arg)
 
 static void schedule_batch(struct sim *s);
 
-static void on_counts(void *owner, struct span queue, const struct store_counts *counts)
+void sim_on_counts(void *owner, struct span queue, const struct store_counts *counts)
 {
     struct sim *s = owner;
 
@@ -110,7 +110,7 @@ static void on_counts(void *owner, struct span queue, const struct store_counts 
         sim_fail(s, "there is no memory");
 }
 
-static void on_lane(void *owner, const struct store_lane_view *lane)
+void sim_on_lane(void *owner, const struct store_lane_view *lane)
 {
     struct sim *s = owner;
 
@@ -128,8 +128,8 @@ static void finish_batch(struct sim *s, void *arg)
     list_init(&done);
     list_splice_back(&done, &r->committed);
     if (r->is_applied) {
-        store_changed_counts(s->store, s, on_counts);
-        store_changed_lanes(s->store, s, on_lane);
+        store_changed_counts(s->store, s, sim_on_counts);
+        store_changed_lanes(s->store, s, sim_on_lane);
     }
     give_back(s, &done);
     open_gates(s);

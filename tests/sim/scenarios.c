@@ -91,6 +91,17 @@ static void a_host_that_is_slow_to_come_back_to_an_emptied_redis_keeps_its_lease
     assert_int_equal(s->core->hosts.stats.lost_charged, 1);
 }
 
+/* A job is claimed, no beat names it, and the broker is killed and started again. */
+static void restart_with_a_claim(struct sim *s)
+{
+    story_beat_for(s, 5, "live", 0);
+    (void)story_submit_bytes(s, "live", 100);
+    sim_run_ms(s, 100);
+    assert_int_not_equal(story_claim(s, "live").id, 0);
+    sim_broker_crash(s);
+    sim_broker_start(s);
+}
+
 /* A job that was claimed, and in no beat when its host died: whether the broker was started again
  * meanwhile makes no difference. Where no host died it is nobody's fault. */
 static void a_job_that_may_have_killed_its_host_is_charged_also_behind_a_restart(void **state)
@@ -100,12 +111,7 @@ static void a_job_that_may_have_killed_its_host_is_charged_also_behind_a_restart
     for (int dies = 0; dies < 2; dies++) {
         const struct hosts_stats *stats;
 
-        story_beat_for(s, 5, "live", 0);
-        (void)story_submit_bytes(s, "live", 100);
-        sim_run_ms(s, 100);
-        assert_int_not_equal(story_claim(s, "live").id, 0);
-        sim_broker_crash(s);
-        sim_broker_start(s);
+        restart_with_a_claim(s);
         if (dies)
             sim_run_ms(s, 30000);
         else
@@ -128,12 +134,7 @@ static void what_was_out_at_a_start_and_is_nowhere_is_lost_at_the_third_poll(voi
     for (int start = 0; start < 8; start++) {
         const struct hosts *hs;
 
-        story_beat_for(s, 5, "live", 0);
-        (void)story_submit_bytes(s, "live", 100);
-        sim_run_ms(s, 100);
-        assert_int_not_equal(story_claim(s, "live").id, 0);
-        sim_broker_crash(s);
-        sim_broker_start(s);
+        restart_with_a_claim(s);
         hs = &s->core->hosts;
         for (int i = 0; i < 10 && hs->stats.lost_free == 0; i++)
             story_beat_for(s, 1, "live", 0);

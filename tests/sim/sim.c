@@ -258,10 +258,9 @@ void sim_close(struct sim *s)
 
 /* ---- a run ---- */
 
-static bool is_quiet(struct sim *s)
+bool sim_is_idle(const struct sim *s)
 {
-    if (!s->is_closing || !list_is_empty(&s->calls) || !list_is_empty(&s->reads) ||
-        !sim_broker_is_up(s))
+    if (!sim_broker_is_up(s) || !list_is_empty(&s->calls) || !list_is_empty(&s->reads))
         return false;
     LIST_EACH(node, &s->core->queues.all)
     {
@@ -304,7 +303,7 @@ static void live(struct sim *s)
             sim_faults_end(s);
             calm_ns = s->now_ns;
         }
-        if (!s->faults_on && is_quiet(s))
+        if (!s->faults_on && s->is_closing && sim_is_idle(s))
             return;
         if (s->steps > MAX_STEPS ||
             (!s->faults_on && s->now_ns - calm_ns > QUIET_LIMIT_S * 1000 * SIM_MS))

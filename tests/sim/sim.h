@@ -179,6 +179,9 @@ struct sim_runner {
 };
 
 void sim_runner_init(struct sim *s);
+/* The store's callbacks behind a commit: what changed, to the core. `owner` is the sim. */
+void sim_on_counts(void *owner, struct span queue, const struct store_counts *counts);
+void sim_on_lane(void *owner, const struct store_lane_view *lane);
 void sim_runner_start(struct sim *s);
 /* Gives back undone what waits, and whatever that calls forth. */
 void sim_runner_crash(struct sim *s);
@@ -383,6 +386,9 @@ static inline bool sim_broker_is_up(const struct sim *s)
 {
     return s->core != NULL && !s->runner.is_dead;
 }
+
+/* The broker is up, no call or read is open, and no job is left that has not ended. */
+bool sim_is_idle(const struct sim *s);
 
 /* A world with a Redis and a broker and nobody else, for a scripted scenario; to be closed. */
 void sim_open(struct sim *s, uint64_t seed);

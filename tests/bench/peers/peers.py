@@ -90,13 +90,7 @@ class Peer:
 
     def stop(self):
         mill.running.remove(self)
-        for program in reversed(self.programs):
-            program.terminate()
-            try:
-                program.wait(10)
-            except subprocess.TimeoutExpired:
-                program.kill()
-                program.wait()
+        mill.end_all(self.programs)
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def start_workers(self):
