@@ -221,15 +221,12 @@ class Chaos:
     def read_all(self):
         """The last read: the list, and singly whatever the list does not tell enough of."""
         connection = self.world.connection()
-        known = {event["id"] for event in self.events
-                 if event["e"] == "answer" and event.get("id")}
+        known = history.History(self.events).ids    # others show their token only to a single read
         jobs, cursor = [], ""
         while cursor is not None:
             page = self.world.call("GET", f"/v1/jobs?limit=1000{cursor}", connection=connection).value
             jobs += page["jobs"]
             cursor = page["next_cursor"] and f"&cursor={page['next_cursor']}"
-        for event in self.events:
-            known.update(item[0] for item in event.get("items", ()) if event["e"] == "answer")
         sample = min(1.0, READ_SINGLY / max(len(jobs), 1))
         for job in jobs:
             if (job["id"] not in known or job["attempt"] > 1 or job["state"] != "succeeded" or

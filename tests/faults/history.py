@@ -10,7 +10,8 @@ A history is a set of events, each with the monotonic time `t` in nanoseconds:
              a call without an answer is unknown, too: it may have been done, or not, or be done later
     run      id or token, attempt; from the record that tasks keep: begun (t), run, ended
     stale    an old state of Redis came back, or the disk lost what was not synced: what was sent just
-             before may be sent again as the same attempt
+             before may be sent again as the same attempt. What a host had taken by then may begin a
+             little later than what came back, so both may be seen behind the event (HELD_NS)
     fault    kinds: what was begun
     clock    the wall clock stepped: jobs go by when they are due, and by that clock
     calm     no fault from now on
@@ -28,6 +29,7 @@ TERMINAL = ("succeeded", "failed", "cancelled", "expired")
 ACCEPTED = (200, 201, 202)
 UNDECIDED = (500,)  # a failed fsync: it may be on disk
 FOREVER = float("inf")
+HELD_NS = 5_000_000_000  # that long a host may sit on what it has taken: a task before it, a lease
 Violation = collections.namedtuple("Violation", "kind message")
 
 
@@ -366,7 +368,9 @@ def may_be_redelivered(h, runs, attempt):
     times = [run.get("begun") for run in runs if run["attempt"] == attempt]
     if None in times:
         return bool(h.stale)
-    return any(min(times) < stale < max(times) for stale in h.stale)
+    asked = h.ids.get(runs[0].get("id"))
+    return any(min(times) - HELD_NS < stale < max(times) and (asked is None or asked.begun < stale)
+               for stale in h.stale)
 
 
 def is_of_calm(h, job_id):

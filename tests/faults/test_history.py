@@ -236,6 +236,34 @@ class Histories(unittest.TestCase):
         story.run(A, run="1-9")
         self.expect(story)
 
+    def test_what_was_taken_before_it_may_begin_just_behind_it(self):
+        story = Story()
+        story.submit("a", A)
+        story.add(e="stale")
+        story.run(A, run="1-8")
+        story.run(A, run="1-9")
+        story.job(A, "a", result={"run": "1-9"})
+        self.expect(story)
+
+    def test_an_old_state_of_redis_explains_nothing_that_was_asked_for_later(self):
+        story = Story()
+        story.add(e="stale")
+        story.submit("a", A)
+        story.run(A, run="1-8")
+        story.run(A, run="1-9")
+        story.job(A, "a", result={"run": "1-9"})
+        self.expect(story, "unexplained second run")
+
+    def test_an_old_state_of_redis_explains_nothing_for_ever(self):
+        story = Story()
+        story.submit("a", A)
+        story.add(e="stale")
+        story.now += history.HELD_NS
+        story.run(A, run="1-8")
+        story.run(A, run="1-9")
+        story.job(A, "a", result={"run": "1-9"})
+        self.expect(story, "unexplained second run")
+
     def test_a_further_attempt_without_a_reason_is_unexplained(self):
         story = self.without(e="job", id=B)
         story.job(B, "b", attempt=2, outcomes=[(2, "succeeded")], result={"run": "1-3"})
