@@ -239,7 +239,8 @@ class Chaos:
 
     def note_job(self, job):
         event = {"e": "job", "id": job["id"], "state": job["state"], "attempt": job["attempt"],
-                 "queue": job["queue"], "finished_at": job.get("finished_at")}
+                 "queue": job["queue"], "priority": job["priority"],
+                 "finished_at": job.get("finished_at")}
         if "args" in job:
             event["token"] = job["args"]["k"]
         if "result" in job:

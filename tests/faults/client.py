@@ -4,8 +4,9 @@ and record each call and its answer, also that there was none.
     client.py NAME SEED HISTORY LEDGER JOBS-A-SECOND SOCKET…
 
 Each thread has one of the sockets (some lead through a proxy that cuts connections). The history is
-JSON, one event a line (see history.py): a call is written before its first byte is sent, so that what
-was asked is known whatever becomes of it. SIGTERM: finish what is under way, and end."""
+JSON, one event a line (see history.py): a call is on disk before its first byte is sent, so that what
+was asked is known whatever becomes of it, also if this process is killed. SIGTERM: finish what is
+under way, and end."""
 
 import http.client
 import json
@@ -52,6 +53,8 @@ class History:
         with self.lock:
             event["t"] = time.monotonic_ns()
             self.file.write(json.dumps(event, separators=(",", ":")) + "\n")
+            if event["e"] == "call":
+                self.file.flush()
 
     def call(self, client, **event):
         with self.lock:
@@ -81,7 +84,7 @@ class Client(threading.Thread):
         choices = [(self.one, 30), (self.waited, 15), (self.keyed, 15), (self.delayed, 5),
                    (self.unique, 5), (self.in_turn, 8), (self.limited, 8), (self.failing, 3),
                    (self.batch, 4), (self.atomic, 3), (self.again, 5), (self.read, 15),
-                   (self.cancel, 5), (self.retry, 3)]
+                   (self.cancel, 5), (self.retry, 3), (self.changed, 5)]
         steps, weights = zip(*choices)
         begun, made = time.monotonic(), 0
         try:
@@ -227,6 +230,21 @@ class Client(threading.Thread):
     def delayed(self):
         token = self.token()
         self.submit(token, self.body(token, delay_ms=self.rng.randint(50, 2000)))
+        return 1
+
+    def changed(self):
+        """Changes what is not due yet: when it is, how urgent it is, or what it is to do."""
+        token = self.token()
+        body = self.body(token, delay_ms=self.rng.randint(100, 3000))
+        job_id = self.submit(token, body)
+        if not job_id:
+            return 1
+        change = self.rng.choice(({"run_at": None}, {"priority": self.rng.choice((1, 5, 9))},
+                                  {"args": {**body["args"], "changed": True}, "run_at": None}))
+        number, answer = self.call("PATCH", f"/v1/jobs/{job_id}", json.dumps(change),
+                                   {"Content-Type": "application/json"}, op="change", id=job_id,
+                                   priority=change.get("priority"), args="args" in change)
+        self.tell(number, answer)
         return 1
 
     def unique(self):

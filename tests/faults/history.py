@@ -86,6 +86,7 @@ class History:
         self.fates = collections.defaultdict(list)       # token: is it certain that it is not stored
         self.sights = collections.defaultdict(list)      # id: Sights
         self.retries = collections.defaultdict(list)     # id: calls that may have retried it
+        self.changes = collections.defaultdict(list)     # id: calls that may have changed it
         self.token_of = {}      # id: token
         for call in self.calls.values():
             getattr(self, "sort_" + call.op, lambda call: None)(call)
@@ -156,6 +157,11 @@ class History:
     def sort_retry(self, call):
         if not call.is_refused:
             self.retries[call.asked["id"]].append(call)
+        self.see(call)
+
+    def sort_change(self, call):
+        if not call.is_refused:
+            self.changes[call.asked["id"]].append(call)
         self.see(call)
 
     def learn(self, token, job_id, call):
@@ -342,6 +348,22 @@ def find_ran_after_cancel(h):
                 yield f"{job_id} was cancelled by {call.asked['n']} and then begun as {late[0]}"
 
 
+def find_unchanged(h):
+    """The answered change is forgotten: the job has another priority, or its old arguments ran."""
+    for job_id, calls in h.changes.items():
+        answered = [call for call in calls if call.is_accepted]
+        priorities = {call.asked["priority"] for call in calls} - {None}
+        job = h.jobs.get(job_id, {})
+        if len(answered) == len(calls) and len(priorities) == 1 and "priority" in job and \
+                job["priority"] not in priorities:
+            yield f"{job_id} was given the priority {priorities}, and has {job['priority']}"
+        for call in answered:
+            for run in h.runs_of.get(job_id, ()) if call.asked["args"] else ():
+                if run["attempt"] < call.told["attempt"] and run.get("begun", 0) > call.answered and \
+                        not any(call.begun < stale < run["begun"] for stale in h.stale):
+                    yield f"{job_id} was changed by {call.asked['n']}, and then its old self ran: {run}"
+
+
 def find_second_runs(h):
     """Each run of a job is of an attempt of its own, and there is a further one only where the job's
     attempts tell how the one before ended."""
@@ -423,6 +445,7 @@ CHECKS = {
     "reordered": find_reordered,
     "not unique": find_shared_places,
     "ran after its cancel": find_ran_after_cancel,
+    "unchanged": find_unchanged,
     "unexplained second run": find_second_runs,
     "success without a run": find_ghosts,
     "miscounted": find_miscounted,

@@ -114,6 +114,13 @@ def restart_broker(world, rng):
     return 0, heal
 
 
+@kind("client: SIGKILL", "client", weight=8, reruns=False)
+def kill_client(world, rng):
+    """Which is no fault of the system, and so not among the kills."""
+    if world.clients:
+        world.replace_client(rng.choice(world.clients))
+
+
 # ---- Redis -----------------------------------------------------------------------------------
 
 @kind("Redis: SIGKILL, empty restart", "redis", weight=20)

@@ -225,6 +225,33 @@ class Histories(unittest.TestCase):
         story.job(A, "a", state="cancelled", outcomes=())
         self.expect(story, "ran after its cancel")
 
+    def changed(self, status=200, **asked):
+        story = Story()
+        story.submit("a", A)
+        asked = {"priority": None, "args": False, **asked}
+        story.call("change", {"status": status, "id": A, "state": "queued",
+                              "attempt": 1 + asked["args"]}, id=A, **asked)
+        return story
+
+    def test_a_priority_that_was_set_and_is_not_there_is_unchanged(self):
+        for status, kinds in ((200, ["unchanged"]), (500, []), (409, [])):
+            story = self.changed(status, priority=9)
+            story.job(A, "a", priority=5)
+            self.expect(story, *kinds)
+
+    def test_old_arguments_that_run_behind_new_ones_are_unchanged(self):
+        story = self.changed(args=True)
+        story.run(A, run="1-9")
+        story.run(A, run="1-10", attempt=2)
+        story.job(A, "a", attempt=2, outcomes=[(1, "lost"), (2, "succeeded")], priority=5)
+        self.expect(story, "unchanged")
+
+    def test_new_arguments_that_run_are_what_was_asked_for(self):
+        story = self.changed(args=True)
+        story.run(A, run="1-9", attempt=2)
+        story.job(A, "a", attempt=2, outcomes=[(2, "succeeded")], priority=5)
+        self.expect(story)
+
     def test_a_second_run_of_an_attempt_is_unexplained(self):
         story = good()
         story.run(A, run="1-9")

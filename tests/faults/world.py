@@ -212,6 +212,8 @@ class World(harness.Mill):
         self.proxy = None
         self.hosts = []
         self.clients = []
+        self.client_count = 0   # all there ever were
+        self.client_pace = 0    # jobs a second of one
         self.complaints = []     # of programs that are gone
         self.redis_count = 0
         self.kills = 0
@@ -366,12 +368,22 @@ class World(harness.Mill):
                                   "--drain-grace", "2s", env=self.clock.env())
 
     def start_clients(self, count, pace):
+        self.client_pace = pace / count
+        for _ in range(count):
+            self.clients.append(self.start_client())
+
+    def start_client(self):
+        """Each has a name, and so tokens and a history, that no other had before it."""
+        number, self.client_count = self.client_count, self.client_count + 1
         sockets = [self.socket_path, self.dir / "via-http.sock"]
-        for i in range(count):
-            self.clients.append(self.start(
-                "client", sys.executable, "-B", FAULTS / "client.py", f"c{i}.", self.seed,
-                self.dir / f"history-{i}.jsonl", self.dir / "ledger", pace / count,
-                *(sockets if i % 2 == 0 else reversed(sockets))))
+        return self.start("client", sys.executable, "-B", FAULTS / "client.py", f"c{number}.",
+                          self.seed, self.dir / f"history-{number}.jsonl", self.dir / "ledger",
+                          self.client_pace, *(sockets if number % 2 == 0 else reversed(sockets)))
+
+    def replace_client(self, client):
+        """What it was doing has no end in its history; the next one knows nothing of it."""
+        client.kill()
+        self.clients[self.clients.index(client)] = self.start_client()
 
     def stop_clients(self):
         for client in self.clients:
