@@ -359,10 +359,10 @@ def shown(job):
 
 def main():
     name, seed, path, ledger, pace, *sockets = sys.argv[1:]
-    history = History(path)
     ends = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: ends.set())
+    history = History(path)  # whose file tells that signals are heeded from here on
     clients = [Client(f"{name}{i}", seed, history, ledger, sockets[i % len(sockets)],
                       float(pace) / THREADS, ends) for i in range(THREADS)]
     for client in clients:

@@ -376,9 +376,12 @@ class World(harness.Mill):
         """Each has a name, and so tokens and a history, that no other had before it."""
         number, self.client_count = self.client_count, self.client_count + 1
         sockets = [self.socket_path, self.dir / "via-http.sock"]
-        return self.start("client", sys.executable, "-B", FAULTS / "client.py", f"c{number}.",
-                          self.seed, self.dir / f"history-{number}.jsonl", self.dir / "ledger",
-                          self.client_pace, *(sockets if number % 2 == 0 else reversed(sockets)))
+        history = self.dir / f"history-{number}.jsonl"
+        client = self.start("client", sys.executable, "-B", FAULTS / "client.py", f"c{number}.",
+                            self.seed, history, self.dir / "ledger", self.client_pace,
+                            *(sockets if number % 2 == 0 else reversed(sockets)))
+        client.history = history
+        return client
 
     def replace_client(self, client):
         """What it was doing has no end in its history; the next one knows nothing of it."""
@@ -386,7 +389,9 @@ class World(harness.Mill):
         self.clients[self.clients.index(client)] = self.start_client()
 
     def stop_clients(self):
-        for client in self.clients:
+        for client in self.clients:  # one may have been started just now, and not heed a signal yet
+            harness.wait_for(lambda c=client: c.history.exists() or not c.is_running(),
+                             f"{client.name} has begun")
             client.send(signal.SIGTERM)
         for client in self.clients:
             status = client.wait(60)
