@@ -90,6 +90,7 @@ void sim_check_done(struct sim *s)
 {
     sim_check_close(s);
     free(s->check->seen);
+    sim_index_done(&s->check->seen_by_id);
     free(s->check);
     s->check = NULL;
 }
@@ -98,10 +99,9 @@ void sim_check_done(struct sim *s)
 
 static struct seen *find(const struct sim_check *c, uint64_t id)
 {
-    for (size_t i = c->seen_count; i-- > 0;)
-        if (c->seen[i].id == id)
-            return &c->seen[i];
-    return NULL;
+    size_t i = sim_index_find(&c->seen_by_id, id);
+
+    return i != SIM_INDEX_NONE ? &c->seen[i] : NULL;
 }
 
 static struct seen *need(struct sim_check *c, uint64_t id)
@@ -115,6 +115,7 @@ static struct seen *need(struct sim_check *c, uint64_t id)
         c->seen = realloc(c->seen, c->seen_room * sizeof(*c->seen));
         assert(c->seen != NULL);
     }
+    sim_index_add(&c->seen_by_id, id);
     c->seen[c->seen_count] = (struct seen){.id = id};
     return &c->seen[c->seen_count++];
 }
@@ -137,10 +138,12 @@ void sim_check_power_lost(struct sim *s)
     if (c == NULL)
         return;
     c->expected_count = 0;
+    sim_index_cut(&c->seen_by_id, 0);
     for (size_t i = 0; i < c->seen_count; i++) {
         if (!c->seen[i].is_kept)
             continue;
         c->seen[i].now = c->seen[i].kept;
+        sim_index_add(&c->seen_by_id, c->seen[i].id);
         c->seen[count++] = c->seen[i];
     }
     c->seen_count = count;

@@ -6,6 +6,7 @@
 
 #include <sqlite3.h>
 
+#include "tests/sim/index.h"
 #include "tests/sim/sim.h"
 
 enum { CHECK_EXPECTED = 64 };
@@ -42,6 +43,7 @@ struct sim_check {
     struct seen *seen;
     size_t seen_count;
     size_t seen_room;
+    struct sim_index seen_by_id;
 };
 
 #define CHECK_ENDS "SELECT id, attempt, state, failures, crashes, deaths FROM ends"

@@ -45,6 +45,8 @@ struct sim_check_limits {
     uint32_t of_task[SIM_TASKS];
     struct seen_out *jobs;
     size_t job_count;
+    size_t job_room;
+    struct sim_index jobs_by_id;
 
     uint32_t window_limits[SIM_QUEUES]; /* the highest of the last while */
     uint64_t window_ns[SIM_QUEUES];     /* when it was that */
@@ -61,6 +63,7 @@ void sim_check_limits_init(struct sim *s)
 void sim_check_limits_done(struct sim *s)
 {
     free(s->check_limits->jobs);
+    sim_index_done(&s->check_limits->jobs_by_id);
     free(s->check_limits);
     s->check_limits = NULL;
 }
@@ -125,11 +128,18 @@ static void spend(struct sim *s, size_t q, size_t key)
 
 static struct seen_out *seen_of(struct sim_check_limits *c, uint64_t id, uint32_t attempt)
 {
-    for (size_t i = c->job_count; i-- > 0;)
-        if (c->jobs[i].id == id && c->jobs[i].attempt == attempt)
-            return &c->jobs[i];
-    c->jobs = realloc(c->jobs, (c->job_count + 1) * sizeof(*c->jobs));
-    assert(c->jobs != NULL);
+    size_t i = sim_index_find(&c->jobs_by_id, id);
+
+    while (i != SIM_INDEX_NONE && c->jobs[i].attempt != attempt)
+        i = sim_index_find_older(&c->jobs_by_id, i);
+    if (i != SIM_INDEX_NONE)
+        return &c->jobs[i];
+    if (c->job_count == c->job_room) {
+        c->job_room = c->job_room * 2 + 64;
+        c->jobs = realloc(c->jobs, c->job_room * sizeof(*c->jobs));
+        assert(c->jobs != NULL);
+    }
+    sim_index_add(&c->jobs_by_id, id);
     c->jobs[c->job_count] = (struct seen_out){.id = id, .attempt = attempt};
     return &c->jobs[c->job_count++];
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/index.h"
 #include "tests/sim/sim.h"
 
 /* A host that holds a job for so long, and has been well for so long, has been heard. */
@@ -25,23 +26,27 @@ struct report {
 struct attempt {
     uint64_t id;
     uint32_t attempt;
-    bool is_loss; /* of an applied end */
+    bool is_loss;  /* of an applied end */
+    bool is_there; /* of what was pushed */
 };
 
 struct attempts {
     struct attempt *all;
     size_t count;
     size_t room;
+    struct sim_index by_id;
 };
 
 struct sim_ledger {
     struct report *reports;
     size_t report_count;
+    size_t report_room;
+    struct sim_index reports_by_id;
     struct attempts applied; /* in the order of commits */
     size_t applied_kept;     /* so many of them are on disk */
     struct attempts made;    /* new jobs that the core has been told of */
     struct attempts excused;
-    struct attempts pushed; /* to Redis, and not taken back by the broker since */
+    struct attempts pushed; /* to Redis; is_there: and not taken back by the broker since */
     uint64_t down_ns;       /* when a host was last known to be down */
 };
 
@@ -51,13 +56,20 @@ void sim_ledger_init(struct sim *s)
     assert(s->ledger != NULL);
 }
 
+static void done(struct attempts *as)
+{
+    free(as->all);
+    sim_index_done(&as->by_id);
+}
+
 void sim_ledger_done(struct sim *s)
 {
     free(s->ledger->reports);
-    free(s->ledger->applied.all);
-    free(s->ledger->made.all);
-    free(s->ledger->excused.all);
-    free(s->ledger->pushed.all);
+    sim_index_done(&s->ledger->reports_by_id);
+    done(&s->ledger->applied);
+    done(&s->ledger->made);
+    done(&s->ledger->excused);
+    done(&s->ledger->pushed);
     free(s->ledger);
     s->ledger = NULL;
 }
@@ -70,14 +82,17 @@ static void add(struct attempts *as, struct attempt a)
         assert(as->all != NULL);
     }
     as->all[as->count++] = a;
+    sim_index_add(&as->by_id, a.id);
 }
 
-static const struct attempt *find(const struct attempts *as, uint64_t id, uint32_t attempt)
+/* The newest that is so. */
+static struct attempt *find(const struct attempts *as, uint64_t id, uint32_t attempt)
 {
-    for (size_t i = as->count; i-- > 0;)
-        if (as->all[i].id == id && as->all[i].attempt == attempt)
-            return &as->all[i];
-    return NULL;
+    size_t i = sim_index_find(&as->by_id, id);
+
+    while (i != SIM_INDEX_NONE && as->all[i].attempt != attempt)
+        i = sim_index_find_older(&as->by_id, i);
+    return i != SIM_INDEX_NONE ? &as->all[i] : NULL;
 }
 
 /* ---- reports ---- */
@@ -86,28 +101,47 @@ void sim_ledger_report(struct sim *s, uint64_t id, uint32_t attempt, enum wire_e
 {
     struct sim_ledger *l = s->ledger;
 
-    l->reports = realloc(l->reports, (l->report_count + 1) * sizeof(*l->reports));
-    assert(l->reports != NULL);
+    if (l->report_count == l->report_room) {
+        l->report_room = l->report_room * 2 + 16;
+        l->reports = realloc(l->reports, l->report_room * sizeof(*l->reports));
+        assert(l->reports != NULL);
+    }
     l->reports[l->report_count++] = (struct report){.id = id, .attempt = attempt, .kind = kind};
+    sim_index_add(&l->reports_by_id, id);
+}
+
+/* What was reported of a job: the newest, and what came before that; NULL: no more. */
+static struct report *report_at(const struct sim_ledger *l, size_t at)
+{
+    return at != SIM_INDEX_NONE ? &l->reports[at] : NULL;
+}
+
+static struct report *newest_report(const struct sim_ledger *l, uint64_t id)
+{
+    return report_at(l, sim_index_find(&l->reports_by_id, id));
+}
+
+static struct report *report_before(const struct sim_ledger *l, const struct report *r)
+{
+    return report_at(l, sim_index_find_older(&l->reports_by_id, (size_t)(r - l->reports)));
 }
 
 bool sim_ledger_has(const struct sim *s, uint64_t id, uint32_t attempt, enum wire_event_kind kind)
 {
-    for (size_t i = s->ledger->report_count; i-- > 0;) {
-        const struct report *r = &s->ledger->reports[i];
+    const struct report *r = newest_report(s->ledger, id);
 
-        if (r->id == id && r->attempt == attempt && r->kind == kind)
-            return true;
-    }
-    return false;
+    while (r != NULL && (r->attempt != attempt || r->kind != kind))
+        r = report_before(s->ledger, r);
+    return r != NULL;
 }
 
 unsigned sim_ledger_count(const struct sim *s, uint64_t id, enum wire_event_kind kind)
 {
+    const struct report *r = newest_report(s->ledger, id);
     unsigned n = 0;
 
-    for (size_t i = 0; i < s->ledger->report_count; i++)
-        n += s->ledger->reports[i].id == id && s->ledger->reports[i].kind == kind;
+    for (; r != NULL; r = report_before(s->ledger, r))
+        n += r->kind == kind;
     return n;
 }
 
@@ -115,7 +149,7 @@ unsigned sim_ledger_count(const struct sim *s, uint64_t id, enum wire_event_kind
 
 void sim_ledger_excuse(struct sim *s, uint64_t id, uint32_t attempt)
 {
-    if (s->ledger != NULL)
+    if (s->ledger != NULL && find(&s->ledger->excused, id, attempt) == NULL)
         add(&s->ledger->excused, (struct attempt){.id = id, .attempt = attempt});
 }
 
@@ -132,9 +166,9 @@ void sim_ledger_excuse_frame(struct sim *s, struct span frame)
     if (wire_decode_event(frame, &event) != 0)
         return;
     sim_ledger_excuse(s, event.id, event.attempt);
-    for (size_t i = 0; i < l->report_count; i++)
-        if (l->reports[i].id == event.id && l->reports[i].attempt == event.attempt)
-            l->reports[i].is_forgotten = true;
+    for (struct report *r = newest_report(l, event.id); r != NULL; r = report_before(l, r))
+        if (r->attempt == event.attempt)
+            r->is_forgotten = true;
 }
 
 /* ---- what has reached Redis ---- */
@@ -142,22 +176,25 @@ void sim_ledger_excuse_frame(struct sim *s, struct span frame)
 void sim_ledger_pushed(struct sim *s, struct span frame, bool is_there)
 {
     struct sim_ledger *l = s->ledger;
+    struct attempt *before;
     struct wire_job job;
 
     if (l == NULL || wire_decode_job(frame, &job) != 0)
         return;
     if (!is_there)
         sim_ledger_excuse(s, job.id, job.attempt);
-    for (size_t i = 0; i < l->pushed.count; i++)
-        if (l->pushed.all[i].id == job.id && l->pushed.all[i].attempt == job.attempt)
-            l->pushed.all[i--] = l->pushed.all[--l->pushed.count];
-    if (is_there)
-        add(&l->pushed, (struct attempt){.id = job.id, .attempt = job.attempt});
+    before = find(&l->pushed, job.id, job.attempt);
+    if (before != NULL)
+        before->is_there = is_there;
+    else if (is_there)
+        add(&l->pushed, (struct attempt){.id = job.id, .attempt = job.attempt, .is_there = true});
 }
 
 void sim_ledger_left(struct sim *s, uint64_t id, uint32_t attempt)
 {
-    if (find(&s->ledger->pushed, id, attempt) == NULL)
+    const struct attempt *pushed = find(&s->ledger->pushed, id, attempt);
+
+    if (pushed == NULL || !pushed->is_there)
         sim_ledger_excuse(s, id, attempt);
 }
 
@@ -168,13 +205,11 @@ void sim_ledger_host_down(struct sim *s)
 
 static bool is_in_redis(const struct sim *s, uint64_t id, uint32_t attempt)
 {
-    for (size_t i = s->ledger->report_count; i-- > 0;) {
-        const struct report *r = &s->ledger->reports[i];
+    const struct report *r = newest_report(s->ledger, id);
 
-        if (r->id == id && r->attempt == attempt && !r->is_forgotten)
-            return true;
-    }
-    return false;
+    while (r != NULL && (r->attempt != attempt || r->is_forgotten))
+        r = report_before(s->ledger, r);
+    return r != NULL;
 }
 
 static bool is_held(const struct sim *s, uint64_t id, uint32_t attempt)
@@ -278,4 +313,5 @@ void sim_ledger_synced(struct sim *s)
 void sim_ledger_power_lost(struct sim *s)
 {
     s->ledger->applied.count = s->ledger->applied_kept;
+    sim_index_cut(&s->ledger->applied.by_id, s->ledger->applied_kept);
 }

@@ -15,9 +15,9 @@
  *          ├─ clients (clients.c)     submit, repeat, cancel, limit and pause; remember what they
  *          │          (clients_change.c)  were promised; change, retry, and do so to many
  *          │          (clients_read.c)  read and wait; remember what they were shown
- *          ├─ ledger  (ledger.c)      what workers reported, what was applied, what was lost and
- * why └─ check   (check.c)       reads the database after every step and compares; likewise
- *                     (check_limits.c) what is out, with the limits
+ *          ├─ ledger  (ledger.c)      what workers reported, what was applied, and why it was lost
+ *          └─ check   (check.c)       reads the database after every step and compares; likewise
+ *                     (check_limits.c) what is out, with the limits; (index.c) finds a job
  */
 #ifndef TESTS_SIM_H
 #define TESTS_SIM_H
