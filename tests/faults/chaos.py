@@ -17,7 +17,6 @@ CLIENTS, PACE = 2, 150       # processes; jobs a second of all together
 RECOVERY_S = 60              # later is a violation
 SETTLE_S = 60                # until the last job has ended
 CALM_JOBS = 50
-READ_SINGLY = 20000          # of the jobs of which the list tells enough
 SEVERAL = "several at once"
 IN_FLIGHT_SHARE = 0.1        # of the faults: the next one waits until all that was in flight is done
 TELL_S = 10
@@ -196,7 +195,7 @@ class Chaos:
     def settle(self):
         """No fault any more: everything has to end, and what comes now runs exactly once. What was
         put off while the clock was ahead is due when the clock is there again."""
-        self.world.stop_clients()
+        self.world.load.stop()
         kinds.step_to(self.world, kinds.LONGEST_STEP_MS)
         self.wait_until_idle()
         self.note(e="calm")
@@ -218,45 +217,10 @@ class Chaos:
                 self.say(f"why not: {self.ask('GET', f'/v1/jobs/{job_id}/explain')}")
             self.say(f"of {self.ask('GET', '/v1/workers')}")
 
-    def read_all(self):
-        """The last read: the list, and singly whatever the list does not tell enough of."""
-        connection = self.world.connection()
-        known = history.History(self.events).ids    # others show their token only to a single read
-        jobs, cursor = [], ""
-        while cursor is not None:
-            page = self.world.call("GET", f"/v1/jobs?limit=1000{cursor}", connection=connection).value
-            jobs += page["jobs"]
-            cursor = page["next_cursor"] and f"&cursor={page['next_cursor']}"
-        sample = min(1.0, READ_SINGLY / max(len(jobs), 1))
-        for job in jobs:
-            if (job["id"] not in known or job["attempt"] > 1 or job["state"] != "succeeded" or
-                    self.rng.random() < sample):
-                job = self.world.call("GET", f"/v1/jobs/{job['id']}", connection=connection).value
-            self.note_job(job)
-        queues = self.world.call("GET", "/v1/queues", connection=connection).value["queues"]
-        self.note(e="tally", queues={queue["name"]: queue["jobs"] for queue in queues})
-        connection.close()
-
-    def note_job(self, job):
-        event = {"e": "job", "id": job["id"], "state": job["state"], "attempt": job["attempt"],
-                 "queue": job["queue"], "priority": job["priority"],
-                 "finished_at": job.get("finished_at")}
-        if "args" in job:
-            event["token"] = job["args"]["k"]
-        if "result" in job:
-            event["result"] = job["result"]
-        if "attempts" in job:
-            event["outcomes"] = [[one["attempt"], one["outcome"]] for one in job["attempts"]]
-        self.note(**event)
-
-    def read_clients(self):
-        paths = sorted(self.world.dir.glob("history-*.jsonl"))
-        self.events += history.read_events(paths)
-        self.events += read_runs(self.world.dir / "runs", self.world.dir / "ledger")
-
     def check(self):
-        self.read_clients()
-        self.read_all()
+        self.events += self.world.load.events()
+        known = history.History(self.events).ids
+        self.events += self.world.load.last_read(known, self.rng)
         found, ledger = history.check(self.events)
         for violation in found:
             self.violate(*violation)
@@ -272,34 +236,13 @@ class Chaos:
             (directory / f"{program.name}.err").write_bytes(program.err_path.read_bytes())
 
 
-def read_runs(records, ledger):
-    """Events of the lines that the tasks record and ledger have left."""
-    runs = {}
-    for line in read_lines(records):
-        mark, job_id, attempt, ns, pid = line.split()
-        if mark == "b":
-            runs[pid, job_id, attempt] = {
-                "e": "run", "t": int(ns), "id": job_id, "attempt": int(attempt), "begun": int(ns),
-                "run": f"{pid}-{ns}", "ended": False}
-            yield runs[pid, job_id, attempt]
-        else:
-            runs[pid, job_id, attempt]["ended"] = True
-    for line in read_lines(ledger):
-        token, attempt = line.split()
-        yield {"e": "run", "token": token, "attempt": int(attempt)}
-
-
-def read_lines(path):
-    return path.read_text().splitlines() if path.exists() else []
-
-
 def run(minutes, seed, chosen=None, say=print, kept=None, pace=PACE):
     """Returns the outcome: rows by kind, the ledger, what was left out, the violations."""
     with world_module.World([], seed=seed) as world:
         for need, reason in world.missing.items():
             say(f"left out: faults that need a {need} ({reason})")
         chaos = Chaos(world, seed, chosen, say)
-        world.start_clients(CLIENTS, pace)
+        world.load.start(CLIENTS, pace)
         harness.wait_for(lambda: (world.dir / "runs").exists(), "the first jobs run")
         chaos.run(time.monotonic() + minutes * 60)
         chaos.settle()

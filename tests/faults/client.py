@@ -181,7 +181,7 @@ class Client(threading.Thread):
                                    token=token, key=key, queue=body.get("queue"),
                                    task=body["task"], priority=body["priority"],
                                    unique=(body.get("unique") or {}).get("key"),
-                                   delay=body.get("delay_ms"))
+                                   delay=body.get("delay_ms"), fails=body["args"].get("fails"))
         if answer is None:
             return None
         status, head, data = answer

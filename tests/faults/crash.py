@@ -5,10 +5,9 @@ nothing applied twice.
 usage: crash.py [--deaths N] [--seed S] [--list] [POINT…]
 
 At one point after the other: the program is started so that it dies when it comes there for the n-th
-time, n at random; when it has died it is started again, N times. Meanwhile clients submit with and
-without waiting, in batches, with delays, cancel, pause and resume, and repeat with its
-Idempotency-Key whatever has no answer. Then all programs run on undisturbed until every job has ended,
-and the ledger is drawn up. The last line is a JSON summary; exit 1 if anything is wrong.
+time, n at random; when it has died it is started again, N times. Meanwhile clients (client.py) do all
+they can. Then all programs run on undisturbed until every job has ended, and the history is checked
+(history.py). The last line is a JSON summary; exit 1 if anything is wrong.
 
 What a crash of a worker may cost: another run of a job that had begun, and the job itself after three
 of them (then it has failed as `crashed` or `host_lost`, with its evidence). What a crash of the broker
@@ -25,17 +24,17 @@ import random
 import re
 import shutil
 import signal
-import socket
 import sys
-import threading
 import time
 
-SOURCE = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(SOURCE / "tests/integration"))
-import harness  # noqa: E402
+import history
+import load
 
+from load import harness
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+CLIENTS, PACE = 2, 200  # processes; jobs a second of all together
 FINISH_S = 120
-ANSWER_S = 600  # a broker that dies ten times a second may not come to it before the storm is over
 LEASE = "2s"
 
 # Who dies there, how far its count goes at most, and what is done to bring it there: see Storm.urge.
@@ -50,7 +49,7 @@ POINTS = {
     "in-checkpoint": Point("broker", 1, "fill"),
     "submit-back": Point("broker", 60),
     "batch-back": Point("broker", 2, "batch"),
-    "cancel-back": Point("broker", 4),
+    "cancel-back": Point("broker", 2),
     "before-answer": Point("broker", 80),
     "after-answer": Point("broker", 80),
     "before-push": Point("broker", 40),
@@ -64,7 +63,7 @@ POINTS = {
     "results-applied": Point("broker", 40),
     "results-removed": Point("broker", 40),
     "verdict-back": Point("broker", 1, "flush"),
-    "purged": Point("broker", 1),
+    "purged": Point("broker", 1, "brief"),
     "stopping": Point("broker", 1, "stop"),
     "in-migration": Point("broker", 2, "migrate"),
     "after-migration": Point("broker", 2, "migrate"),
@@ -81,7 +80,8 @@ POINTS = {
     "draining": Point("worker", 1, "stop"),
     "taken-back": Point("worker", 1, "stop"),
 }
-# What is done once for a death, not again and again. And: the child dies there and its parent starts another, which comes there as well.
+# What is done once for a death, not again and again. And: the child dies there and its parent starts
+# another, which comes there as well.
 ONCE = {"stop", "flush"}
 IN_CHILD = {"claimed", "before-begun", "begun", "task-done", "end-kept", "end-published"}
 
@@ -94,115 +94,13 @@ def points_in_sources():
     return found
 
 
-class Clients:
-    """Submit without end, each under a key of its own, until told to stop."""
-
-    KINDS = ("plain", "plain", "wait", "wait", "batch", "long", "delayed", "cancel", "brief")
-
-    def __init__(self, mill, seed):
-        self.mill = mill
-        self.ledger = mill.dir / "ledger"
-        self.ids = {}         # key → id, of everything that was accepted
-        self.cancelled = set()  # keys whose cancel may have been carried out
-        self.faults = []
-        self.lock = threading.Lock()
-        self.is_over = threading.Event()
-        self.rests = threading.Event()
-        self.number = 0
-        self.threads = [threading.Thread(target=self.run, args=(random.Random(f"{seed}/{n}"),))
-                        for n in range(3)]
-        for thread in self.threads:
-            thread.start()
-
-    def run(self, dice):
-        try:
-            while not self.is_over.is_set():
-                self.rests.wait(0.02)
-                self.act(dice, dice.choice(self.KINDS))
-        except Exception as error:  # pylint: disable=broad-except
-            self.faults.append(f"a client failed: {error!r}")
-
-    def next_key(self):
-        with self.lock:
-            self.number += 1
-            return f"k{self.number}"
-
-    def job(self, key, **fields):
-        return {"task": "ledger", "args": {"k": key, "path": str(self.ledger)}, **fields}
-
-    def act(self, dice, kind):
-        key = self.next_key()
-        if kind == "batch":
-            self.submit_batch([self.next_key() for _ in range(dice.randint(2, 30))],
-                              dice.random() < 0.3)
-        elif kind == "wait":
-            self.submit(key, "/v1/jobs?wait=1", self.job(key))
-        elif kind == "long":
-            self.submit(key, "/v1/jobs", {"task": "sleep", "args": {"ms": dice.randint(50, 120)}})
-        elif kind == "delayed":
-            self.submit(key, "/v1/jobs", self.job(key, delay_ms=dice.randint(1, 1500)))
-        elif kind == "cancel":
-            self.cancel(key, self.submit(key, "/v1/jobs", self.job(key, delay_ms=dice.choice((0, 300)))))
-        elif kind == "brief":  # goes soon after its end; in a queue of its own, which is not counted
-            self.call("POST", "/v1/jobs", {"task": "noop", "queue": "brief", "retain_ms": 1}, "b" + key)
-        else:
-            self.submit(key, "/v1/jobs", self.job(key, priority=dice.randint(1, 9)))
-
-    def call(self, method, path, body, key=None):
-        """Repeats what has no answer. 5xx is an answer only if nothing was done, and repeated too."""
-        def attempt():
-            try:
-                answer = self.mill.call(method, path, body, {"Idempotency-Key": key} if key else {})
-            except (OSError, http.client.HTTPException, socket.timeout):
-                return None
-            return answer if answer.status < 500 else None
-        return harness.wait_for(attempt, f"{method} {path} is answered", ANSWER_S)
-
-    def submit(self, key, path, body):
-        answer = self.call("POST", path, body, key)
-        if answer.status not in (200, 201, 202):
-            raise harness.Failure(f"submit: {answer}")
-        self.accept(key, answer.value["id"])
-        return answer.value["id"]
-
-    def accept(self, key, job_id):
-        with self.lock:
-            if self.ids.setdefault(key, job_id) != job_id:
-                self.faults.append(f"{key} is {self.ids[key]} and {job_id}")
-
-    def submit_batch(self, keys, is_atomic):
-        items = [self.job(key, idempotency_key=key) for key in keys]
-        answers = []
-        def is_answered():
-            answer = self.call("POST", f"/v1/jobs/batch?atomic={'true' if is_atomic else 'false'}", items)
-            try:
-                answers[:] = answer.value
-            except ValueError:
-                return False  # cut off in the middle: said again
-            return answer.status == 200 and len(answers) == len(keys) and all("id" in a for a in answers)
-        harness.wait_for(is_answered, "a batch is answered", ANSWER_S)
-        for key, one in zip(keys, answers):
-            self.accept(key, one["id"])
-
-    def cancel(self, key, job_id):
-        with self.lock:
-            self.cancelled.add(key)
-        answer = self.call("POST", f"/v1/jobs/{job_id}/cancel", None)
-        if answer.status not in (200, 409):
-            self.faults.append(f"cancel: {answer}")
-
-    def stop(self):
-        self.is_over.set()
-        for thread in self.threads:
-            thread.join()
-
-
 class Storm:
     """Everything that runs, and the deaths."""
 
     def __init__(self, mill, options):
         self.mill = mill
         self.dice = random.Random(options.seed)
+        self.load = load.Load(mill, options.seed, mill.socket_path)
         self.log = mill.dir / "deaths"
         self.log.touch()
         self.deaths = collections.Counter()
@@ -226,8 +124,9 @@ class Storm:
         harness.wait_for(is_up, "the broker answers or dies")
 
     def start_worker(self, name=None, count=0):
-        self.mill.start_worker("--slots", "2", "--queues", "default,brief", "--test-tasks", "--drain-grace", "200ms",
-                               env=self.env(name, count))
+        self.mill.start_worker("--slots", "2", "--queues", ",".join((*load.QUEUES, "brief")),
+                               "--test-tasks", "--tasks-dir", self.load.tasks, "--drain-grace",
+                               "200ms", env=self.env(name, count))
 
     def died(self, name):
         return sum(line.split()[0] == name for line in self.log.read_text().splitlines())
@@ -248,6 +147,10 @@ class Storm:
 
     def urge_batch(self, _):
         self.mill.post("/v1/jobs/batch?atomic=true", [{"task": "noop", "queue": "parked"}] * 3)
+
+    def urge_brief(self, _):
+        """They go soon after their end."""
+        self.mill.post("/v1/jobs/batch", [{"task": "noop", "queue": "brief", "retain_ms": 1}] * 3)
 
     def urge_pause(self, _):
         self.mill.post("/v1/jobs/batch", [{"task": "noop", "queue": "brief", "retain_ms": 1}] * 500)
@@ -362,63 +265,24 @@ class Storm:
             self.start_worker()
 
 
-def is_over(mill):
-    counts = mill.get("/v1/queues/default").value["jobs"]
-    return counts["queued"] + counts["running"] + counts["scheduled"] == 0 and counts
-
-
-def read_runs(ledger):
-    runs = collections.defaultdict(list)
-    if ledger.exists():
-        for line in ledger.read_text().splitlines():
-            key, attempt = line.split()
-            runs[key].append(int(attempt))
-    return runs
-
-
-def judge_job(key, job, runs, was_cancelled):
-    """What is wrong with one job, in words."""
-    state = job["state"]
-    if len(set(runs)) != len(runs):
-        yield f"{key} ran twice as one attempt: {runs}"
-    attempts = [a["attempt"] for a in job.get("attempts", [])]
-    if len(set(attempts)) != len(attempts):
-        yield f"{key}: two ends of one attempt were applied: {attempts}"
-    if any(attempt > job["attempt"] for attempt in runs):
-        yield f"{key} ran as attempt {max(runs)} and is at {job['attempt']}"
-    if state == "cancelled" and was_cancelled:
-        return
-    if state == "failed" and job["error"]["code"] in ("crashed", "host_lost", "lost"):
-        return
-    if state != "succeeded":
-        yield f"{key} is {state}: {job.get('error')}"
-    elif job["task"] == "ledger" and not runs:
-        yield f"{key} succeeded and never ran"
-
-
-def draw_up(mill, clients, may_run_twice):
+def draw_up(storm, may_run_twice):
     """The ledger, and everything that is wrong."""
-    counts = harness.wait_for(lambda: is_over(mill), "every accepted job ends", FINISH_S)
-    runs = read_runs(clients.ledger)
-    violations = list(clients.faults)
-    ended = collections.Counter()
-    for key, job_id in clients.ids.items():
-        answer = mill.get(f"/v1/jobs/{job_id}")
-        if answer.status != 200:
-            violations.append(f"{key} ({job_id}) is lost: {answer}")
-            continue
-        ended[answer.value["state"]] += 1
-        violations += judge_job(key, answer.value, runs.get(key, []), key in clients.cancelled)
-        if len(runs.get(key, [])) > 1 and not may_run_twice:
-            violations.append(f"{key} ran as {runs[key]} though no worker died: {answer.value}")
-    if len(set(clients.ids.values())) != len(clients.ids):
-        violations.append("two keys have one job")
-    stored = sum(counts.values())
-    if stored != len(clients.ids):
-        violations.append(f"{len(clients.ids)} jobs were accepted and {stored} are there")
-    return {"accepted": len(clients.ids), **ended,
-            "further_runs": sum(len(r) - 1 for r in runs.values() if len(r) > 1),
-            "violations": violations}
+    load = storm.load
+    harness.wait_for(load.is_idle, "every accepted job ends", FINISH_S)
+    events = list(load.events())
+    events += load.last_read(history.History(events).ids, storm.dice)
+    found, ledger = history.check(events)
+    violations = [f"{one.kind}: {one.message}" for one in found]
+    if ledger["further runs"] and not may_run_twice:
+        violations.append(f"{ledger['further runs']} further runs though no worker died")
+    return {**ledger, "violations": violations}
+
+
+def keep(mill):
+    """What is needed to look at a violation."""
+    kept = SOURCE / "build" / "crash-failed"
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(mill.dir, kept, ignore=shutil.ignore_patterns("*.sock"))
 
 
 def run_points(names, options, may_run_twice):
@@ -428,24 +292,21 @@ def run_points(names, options, may_run_twice):
         mill.start_redis()
         storm = Storm(mill, options)
         storm.start_broker()
+        storm.load.set_queues()
         storm.start_worker()
-        clients = Clients(mill, options.seed)
-        try:
-            for name in names:
-                storm.die_at(name, options.deaths)
-                print(f"{name:18} {storm.deaths[name]:4} deaths, {len(clients.ids):6} jobs accepted, "
-                      f"{time.monotonic() - began:.0f} s", flush=True)
-        finally:
-            storm.calm()
-            clients.stop()
+        storm.load.start(CLIENTS, PACE)
+        for name in names:
+            storm.die_at(name, options.deaths)
+            print(f"{name:18} {storm.deaths[name]:4} deaths, {time.monotonic() - began:.0f} s",
+                  flush=True)
+        storm.calm()
+        storm.load.stop()
         calm = time.monotonic()
-        found = draw_up(mill, clients, may_run_twice)
+        found = draw_up(storm, may_run_twice)
         found.update(kills=sum(storm.deaths.values()), points=len(storm.deaths),
                      recovery_s=round(time.monotonic() - calm, 1))
         if found["violations"]:
-            keep = SOURCE / "build" / "crash-failed"
-            shutil.rmtree(keep, ignore_errors=True)
-            shutil.copytree(mill.dir, keep, ignore=shutil.ignore_patterns("*.sock"))
+            keep(mill)
     return found
 
 
@@ -461,8 +322,8 @@ def run(options):
             found = run_points(group, options, may_run_twice)
             violations += found.pop("violations")
             summary.update(found)
-    print(json.dumps({"part": "crash", "seed": options.seed, **summary, "lost": sum(
-        "is lost" in v for v in violations), "violations": violations,
+    print(json.dumps({"part": "crash", "seed": options.seed, **summary,
+                      "violations": violations,
         "seconds": round(time.monotonic() - began)}))
     return 1 if violations else 0
 

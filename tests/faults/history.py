@@ -27,6 +27,7 @@ import sys
 
 TERMINAL = ("succeeded", "failed", "cancelled", "expired")
 ACCEPTED = (200, 201, 202)
+DEATHS = ("crashed", "host_lost", "lost")      # errors that come of faults
 UNDECIDED = (500,)  # a failed fsync: it may be on disk
 FOREVER = float("inf")
 HELD_NS = 5_000_000_000  # that long a host may sit on what it has taken: a task before it, a lease
@@ -282,6 +283,14 @@ def find_stuck(h):
             yield f"{job_id} ({h.token_of.get(job_id)}) has not ended: {job['state']}"
 
 
+def find_failed(h):
+    for job_id, job in h.jobs.items():
+        token = h.token_of.get(job_id)
+        if job["state"] == "failed" and job.get("error") not in (None, *DEATHS) and \
+                not any(call.asked.get("fails") for call in h.tokens.get(token, ())):
+            yield f"{job_id} ({token}) failed for no reason: {job['error']}"
+
+
 def find_reordered(h):
     """In the queue `one`, which runs one job at a time, what was accepted before another was asked
     for begins before it, unless an attempt of it was given up."""
@@ -442,6 +451,7 @@ CHECKS = {
     "resurrected": find_resurrected,
     "torn": find_torn,
     "stuck": find_stuck,
+    "failed for no reason": find_failed,
     "reordered": find_reordered,
     "not unique": find_shared_places,
     "ran after its cancel": find_ran_after_cancel,

@@ -117,8 +117,7 @@ def restart_broker(world, rng):
 @kind("client: SIGKILL", "client", weight=8, reruns=False)
 def kill_client(world, rng):
     """Which is no fault of the system, and so not among the kills."""
-    if world.clients:
-        world.replace_client(rng.choice(world.clients))
+    world.load.replace_one(rng)
 
 
 # ---- Redis -----------------------------------------------------------------------------------

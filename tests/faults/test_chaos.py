@@ -55,7 +55,7 @@ class Proof(unittest.TestCase):
     def test_a_row_that_is_deleted_under_the_broker_is_reported_as_lost(self):
         with world_module.World([], has_disk=False, has_network=False) as world:
             run = chaos.Chaos(world, 1, [], say)
-            world.start_clients(1, PACE)
+            world.load.start(1, PACE)
             harness.wait_for(lambda: world.get("/v1/queues/one").value["jobs"]["succeeded"] > 3,
                              "some jobs have ended")
             run.settle()

@@ -310,6 +310,15 @@ class Histories(unittest.TestCase):
         story.job(C, "c", result={"run": "7-7"})
         self.expect(story, "success without a run")
 
+    def test_a_failure_that_nobody_asked_for_is_found(self):
+        for error, asked, kinds in (("task_failed", {}, ["failed for no reason"]),
+                                    ("task_failed", {"fails": 9}, []), ("crashed", {}, [])):
+            story = Story()
+            story.submit("a", A, **asked)
+            story.run(A)
+            story.job(A, "a", state="failed", outcomes=[(1, "failed")], error=error)
+            self.expect(story, *kinds)
+
     def test_counts_that_are_not_what_is_there_are_found(self):
         story = good()
         story.add(e="tally", queues={"default": {"succeeded": 4}})

@@ -18,17 +18,12 @@ import sys
 import threading
 import uuid
 
-FAULTS = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(FAULTS.parent / "integration"))
+from load import FAULTS, QUEUES, TOOLS, Load, harness
 
-import harness
-
-TOOLS = pathlib.Path(os.environ.get("JM_BUILD", harness.BIN.parent)) / "tests" / "faults"
 LEASE_S = 3
 DISK_BYTES = 1 << 30   # of the image, which is sparse
 CLONE_NEWNS = 0x00020000
 EXT4_IOC_SHUTDOWN, SHUTDOWN_WITHOUT_LOG_FLUSH = 0x8004587D, 2
-QUEUES = "probe:100,default:10,keys:5,one:5"
 
 
 def is_root():
@@ -211,9 +206,7 @@ class World(harness.Mill):
         self.missing = {}        # kind of need: why it cannot be had
         self.proxy = None
         self.hosts = []
-        self.clients = []
-        self.client_count = 0   # all there ever were
-        self.client_pace = 0    # jobs a second of one
+        self.load = None
         self.complaints = []     # of programs that are gone
         self.redis_count = 0
         self.kills = 0
@@ -236,7 +229,7 @@ class World(harness.Mill):
             self.missing["clock"] = f"{self.clock.shim} is not built"
         self.make_disk()
         self.make_network()
-        self.make_tasks()
+        self.load = Load(self, self.seed, self.socket_path, self.dir / "via-http.sock")
         self.start_proxy()
         self.redis_target = self.new_redis_path()
         self.start_redis_at(self.redis_target)
@@ -245,7 +238,7 @@ class World(harness.Mill):
         self.link("http", to=self.socket_path)
         self.start_broker(*self.options)
         self.wait_for_workers(len(self.hosts))
-        self.patch_queues()
+        self.load.set_queues()
 
     def make_disk(self):
         if not self.wants[0]:
@@ -270,10 +263,6 @@ class World(harness.Mill):
             self.network = Network()
         except (OSError, harness.Failure) as reason:
             self.missing["network"] = str(reason)
-
-    def make_tasks(self):
-        (self.dir / "tasks").mkdir()
-        shutil.copy(TOOLS / "record", self.dir / "tasks" / "record")
 
     def start_proxy(self):
         self.proxy = self.start("proxy", sys.executable, "-B", FAULTS / "proxy.py",
@@ -303,12 +292,6 @@ class World(harness.Mill):
             self.hosts.append(Host("host2", f"unix:{self.link('host2')}", []))
         for host in self.hosts:
             self.start_host(host)
-
-    def patch_queues(self):
-        for queue, settings in (("one", {"concurrency": 1}), ("keys", {"key_concurrency": 2})):
-            answer = self.call("PATCH", f"/v1/queues/{queue}", settings)
-            if answer.status != 200:
-                raise harness.Failure(f"queue {queue}: {answer}")
 
     # ---- programs, which come and go ----
 
@@ -363,40 +346,10 @@ class World(harness.Mill):
 
     def start_host(self, host):
         host.program = self.start("worker", *host.prefix, harness.BIN / "jobmill-worker",
-                                  "--redis", host.address, "--slots", "2", "--queues", QUEUES,
-                                  "--test-tasks", "--tasks-dir", self.dir / "tasks",
+                                  "--redis", host.address, "--slots", "2", "--queues",
+                                  ",".join(f"{name}:{weight}" for name, weight in QUEUES.items()),
+                                  "--test-tasks", "--tasks-dir", self.load.tasks,
                                   "--drain-grace", "2s", env=self.clock.env())
-
-    def start_clients(self, count, pace):
-        self.client_pace = pace / count
-        for _ in range(count):
-            self.clients.append(self.start_client())
-
-    def start_client(self):
-        """Each has a name, and so tokens and a history, that no other had before it."""
-        number, self.client_count = self.client_count, self.client_count + 1
-        sockets = [self.socket_path, self.dir / "via-http.sock"]
-        history = self.dir / f"history-{number}.jsonl"
-        client = self.start("client", sys.executable, "-B", FAULTS / "client.py", f"c{number}.",
-                            self.seed, history, self.dir / "ledger", self.client_pace,
-                            *(sockets if number % 2 == 0 else reversed(sockets)))
-        client.history = history
-        return client
-
-    def replace_client(self, client):
-        """What it was doing has no end in its history; the next one knows nothing of it."""
-        client.kill()
-        self.clients[self.clients.index(client)] = self.start_client()
-
-    def stop_clients(self):
-        for client in self.clients:  # one may have been started just now, and not heed a signal yet
-            harness.wait_for(lambda c=client: c.history.exists() or not c.is_running(),
-                             f"{client.name} has begun")
-            client.send(signal.SIGTERM)
-        for client in self.clients:
-            status = client.wait(60)
-            if status != 0:
-                raise harness.Failure(f"{client.name} ended with {status}: {client.err[-3000:]}")
 
     # ---- what runs, and what has ended by itself ----
 
