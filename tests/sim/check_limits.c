@@ -30,6 +30,26 @@ struct seen_out {
     bool was_out;
 };
 
+/* The highest of the last while. */
+struct peak {
+    uint32_t value;
+    uint64_t at_ns;
+};
+
+/* What is out of a queue and has not begun. */
+struct waits {
+    uint32_t of[JM_PRIORITY_MAX + 1]; /* but the favoured ones */
+    uint32_t favoured;
+    uint32_t highest; /* priority of all these; 0: there are none */
+};
+
+struct seen_window {
+    struct peak limit;
+    struct peak slots;
+    uint32_t used; /* at the last step */
+    struct waits waits;
+};
+
 struct sim_check_limits {
     unsigned crashes;
     struct queue_conf confs[SIM_QUEUES]; /* in force at the last step */
@@ -48,9 +68,7 @@ struct sim_check_limits {
     size_t job_room;
     struct sim_index jobs_by_id;
 
-    uint32_t window_limits[SIM_QUEUES]; /* the highest of the last while */
-    uint64_t window_ns[SIM_QUEUES];     /* when it was that */
-    uint32_t window_used[SIM_QUEUES];
+    struct seen_window windows[SIM_QUEUES];
     unsigned window_crashes;
 };
 
@@ -264,28 +282,69 @@ static void check_pause(struct sim *s, const struct queue *q)
 
 /* ---- the window ---- */
 
-/* What goes although the window is full: urgent jobs, and favoured ones (dispatch_take.c). */
-static uint32_t limit_of(const struct window *w)
+static uint32_t peak(const struct sim *s, struct peak *p, uint32_t value)
 {
-    return w->limit + w->slots * (1 + WINDOW_FLOOR_PER_SLOT);
+    if (value >= p->value || s->now_ns - p->at_ns > WINDOW_KEEP_MS * SIM_MS)
+        *p = (struct peak){.value = value, .at_ns = s->now_ns};
+    return p->value;
 }
 
-/* A queue has more out than its window only if that has shrunk since a short while, or was read at
- * a start: what is on its way from the store was decided before. */
+static uint32_t limit_of(const struct window *w)
+{
+    return w->slots == 0 && w->limit > WINDOW_UNSERVED_JOBS ? WINDOW_UNSERVED_JOBS : w->limit;
+}
+
+static struct waits waits_of(const struct queue *q)
+{
+    struct waits waits = {.favoured = 0};
+
+    LIST_EACH(node, &q->jobs)
+    {
+        const struct dispatch_job *job = LIST_ENTRY(node, struct dispatch_job, in_queue);
+
+        if (job->has_begun)
+            continue;
+        if (job->is_favoured)
+            waits.favoured++;
+        else
+            waits.of[job->priority]++;
+        if (job->priority > waits.highest)
+            waits.highest = job->priority;
+    }
+    return waits;
+}
+
+/* What may go although the window is full, be it ever so much too full (dispatch_take.c): jobs
+ * above all that waits, as many as there are slots, so that each such take needs a higher priority
+ * than the one before; and favoured ones, as long as few of them wait. */
+static bool may_go_beyond(const struct waits *before, const struct waits *now, uint32_t slots)
+{
+    uint32_t above = 0;
+
+    for (uint32_t priority = JM_PRIORITY_MIN; priority <= JM_PRIORITY_MAX; priority++)
+        if (priority > before->highest)
+            above += now->of[priority];
+        else if (now->of[priority] > before->of[priority])
+            return false;
+    return above <= slots && now->favoured <= slots * WINDOW_FLOOR_PER_SLOT;
+}
+
+/* More go out than the window allows only if that has shrunk since a short while, or was read at a
+ * start: what is on its way from the store was decided before. */
 static void check_window(struct sim *s, size_t i, const struct queue *q)
 {
     struct sim_check_limits *c = s->check_limits;
-    uint32_t limit = limit_of(&q->window);
+    struct seen_window *w = &c->windows[i];
+    uint32_t limit = peak(s, &w->limit, limit_of(&q->window));
+    uint32_t slots = peak(s, &w->slots, q->window.slots);
+    struct waits now = waits_of(q);
 
-    if (limit >= c->window_limits[i] || s->now_ns - c->window_ns[i] > WINDOW_KEEP_MS * SIM_MS) {
-        c->window_limits[i] = limit;
-        c->window_ns[i] = s->now_ns;
-    }
-    if (c->window_crashes == s->crashes && q->window.used > c->window_used[i] &&
-        q->window.used > c->window_limits[i])
+    if (c->window_crashes == s->crashes && q->window.used > w->used && q->window.used > limit &&
+        !may_go_beyond(&w->waits, &now, slots))
         sim_fail(s, "queue %s has %u jobs out, and its window is %u", sim_queues[i], q->window.used,
                  q->window.limit);
-    c->window_used[i] = q->window.used;
+    w->used = q->window.used;
+    w->waits = now;
     if (i == SIM_QUEUES - 1)
         c->window_crashes = s->crashes;
 }
