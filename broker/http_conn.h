@@ -103,6 +103,7 @@ struct http_server {
     struct list dirty;
     struct http_deadlines deadlines;
     uint64_t timer_due_ms;
+    bool has_due; /* the timer has fired; behind the poll phase somebody's time may be over */
     uint64_t give_back_ms; /* when malloc is to give memory back to the system */
     uint64_t give_back_after_ms;
     uv_timer_t timer;

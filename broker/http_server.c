@@ -5,7 +5,9 @@
  * behind it, and the prepare handle before the next poll (for what timers and closing handles have
  * brought), serve all that are marked. So a connection has its answers of one turn in one write.
  * One timer is armed for the earliest time limit of all connections; it is moved only when that one
- * is earlier than what it is armed for, which on a busy server is seldom.
+ * is earlier than what it is armed for, which on a busy server is seldom. Whose time is over is
+ * decided behind the poll phase: a process that stood still (a stopped one, a suspended machine) is
+ * to read what came in time before it says that nothing came.
  */
 #include "broker/http_server.h"
 
@@ -79,11 +81,18 @@ static void give_back(struct http_server *s)
 static void on_timer(uv_timer_t *timer)
 {
     struct http_server *s = timer->data;
+
+    s->timer_due_ms = HTTP_DEADLINE_NEVER;
+    s->has_due = true;
+}
+
+static void expire(struct http_server *s)
+{
     uint64_t now_ms = uv_now(s->loop);
     struct http_deadline *due;
     enum http_wait wait;
 
-    s->timer_due_ms = HTTP_DEADLINE_NEVER;
+    s->has_due = false;
     while ((due = http_deadline_take_due(&s->deadlines, now_ms, &wait)) != NULL)
         http_conn_expire(due, wait);
     if (s->is_stopping && now_ms >= s->stop_due_ms) {
@@ -167,7 +176,13 @@ static void on_prepare(uv_prepare_t *prepare)
 
 static void on_check(uv_check_t *check)
 {
-    http_server_flush(check->data);
+    struct http_server *s = check->data;
+
+    http_server_flush(s); /* also moves the time limits of those that were read from */
+    if (!s->has_due)
+        return;
+    expire(s);
+    http_server_flush(s);
 }
 
 /* ---- listening ---- */

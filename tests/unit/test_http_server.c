@@ -632,6 +632,31 @@ static void a_large_body_has_more_time_as_long_as_it_moves(void **state)
     fixture_close(f);
 }
 
+/* As after a SIGSTOP, or on a machine that was suspended: all came in time, and is read late. */
+static void what_came_while_the_server_stood_still_is_not_late(void **state)
+{
+    const struct http_conf conf = {.head_ms = 60, .body_ms = 60, .idle_ms = 60};
+    static const struct timespec longer = {.tv_nsec = 120 * 1000000};
+    struct fixture *f = fixture_open(&conf);
+    struct client c;
+
+    (void)state;
+    client_open(&c, f);
+    client_say(&c, "POST /ec");
+    client_send(&c, "ho HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\n");
+    assert_int_equal(nanosleep(&longer, NULL), 0);
+    fixture_settle(f);
+    client_send(&c, "abc");
+    assert_int_equal(nanosleep(&longer, NULL), 0);
+    client_hears(&c, OK("3", "abc"));
+    client_send(&c, GET("/ping"));
+    assert_int_equal(nanosleep(&longer, NULL), 0);
+    client_hears(&c, OK("4", "pong"));
+    assert_int_equal(http_server_stats(f->server)->timeouts, 0);
+    client_close(&c);
+    fixture_close(f);
+}
+
 static void an_idle_connection_is_closed_silently(void **state)
 {
     const struct http_conf conf = {.idle_ms = 60};
@@ -1116,6 +1141,7 @@ int main(void)
         cmocka_unit_test(a_trickling_head_is_cut_off_too),
         cmocka_unit_test(a_slow_body_is_cut_off_with_a_408),
         cmocka_unit_test(a_large_body_has_more_time_as_long_as_it_moves),
+        cmocka_unit_test(what_came_while_the_server_stood_still_is_not_late),
         cmocka_unit_test(an_idle_connection_is_closed_silently),
         cmocka_unit_test(a_request_in_work_is_not_idle),
         cmocka_unit_test(a_receiver_that_never_reads_is_cut_off),
