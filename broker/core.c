@@ -361,9 +361,21 @@ static void on_cancelled(struct store_op *op)
     x->on_done(x, 0);
 }
 
+struct store_begun core_begun(const struct core *c, uint64_t id)
+{
+    const struct dispatch_job *job = dispatch_find(&c->dispatch, id);
+
+    if (job == NULL || !job->has_begun || job->host == 0)
+        return (struct store_begun){.attempt = 0};
+    return (struct store_begun){.attempt = job->attempt,
+                                .host = job->host,
+                                .at_ms = clock_wall_ms(c->seams.clock) - (int64_t)job->run_ms};
+}
+
 void core_cancel(struct core *c, struct core_cancel *x)
 {
     x->core = c;
+    x->op.begun = core_begun(c, x->op.id);
     x->op.op = (struct store_op){
         .kind = STORE_CANCEL, .on_done = on_cancelled, .wants_sync = true, .bytes = 256};
     list_init(&x->op.op.link);

@@ -169,6 +169,10 @@ struct core_cancel {
     struct dispatch_recall recall;
     void (*on_done)(struct core_cancel *x, int status);
 };
+/* What heartbeats have told of the job's attempt that is out: its word that it runs may be on its
+ * way still, or lost with Redis. */
+struct store_begun core_begun(const struct core *c, uint64_t id);
+
 /* Set op.id and on_done. Statuses as store_cancel's. */
 void core_cancel(struct core *c, struct core_cancel *x);
 

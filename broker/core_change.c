@@ -144,6 +144,8 @@ static void bulk_next(struct core_bulk *x)
     x->op = (struct store_bulk){.verb = x->verb,
                                 .items = x->items + x->ret_done,
                                 .count = left < BULK_STEP ? left : BULK_STEP};
+    for (size_t i = 0; x->verb == BULK_CANCEL && i < x->op.count; i++)
+        x->op.items[i].begun = core_begun(x->core, x->op.items[i].id);
     x->op.op = (struct store_op){.kind = STORE_BULK,
                                  .on_done = on_bulk,
                                  .wants_sync = true,

@@ -282,10 +282,18 @@ struct store_expire {
     int64_t ret_next_ms;               /* when the next one expires that was not named, or -1 */
 };
 
+/* What is known of an attempt that has begun, though no worker's event has told the store yet. */
+struct store_begun {
+    uint32_t attempt; /* 0: nothing */
+    uint64_t host;
+    int64_t at_ms;
+};
+
 /* Status 0, JM_ENOJOB, or JM_EFINISHED (ret_state says how it ended). */
 struct store_cancel {
     struct store_op op;
     uint64_t id;
+    struct store_begun begun;
     enum job_state ret_was; /* where it was before */
     enum job_state ret_state;
     uint32_t ret_attempt;
@@ -334,6 +342,7 @@ enum store_bulk_verb { BULK_CANCEL, BULK_RETRY, BULK_DELETE };
 
 struct store_bulk_item {
     uint64_t id;
+    struct store_begun begun; /* for a cancel */
     bool ret_is_changed;
     enum job_state ret_was;
     uint32_t ret_attempt;

@@ -13,7 +13,7 @@ static int cancel_item(struct store *s, struct store_bulk_item *item)
         return rc;
     item->ret_was = live.job.state;
     item->ret_attempt = live.job.attempt;
-    return store_live_cancel(s, &live);
+    return store_live_cancel(s, &live, &item->begun);
 }
 
 static int retry_item(struct store *s, struct store_bulk_item *item)

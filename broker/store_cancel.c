@@ -7,12 +7,17 @@
 
 #include "schema/errors.h"
 
-int store_live_cancel(struct store *s, const struct store_live *live)
+int store_live_cancel(struct store *s, const struct store_live *live,
+                      const struct store_begun *begun)
 {
     struct store_end end = {.job = live->job, .host = live->host, .begun_at_ms = live->begun_at_ms};
 
     assert(job_state_can_move(JOB_ON_CANCEL, live->job.state, JOB_CANCELLED));
     end.job.state = JOB_CANCELLED;
+    if (begun != NULL && begun->attempt == live->job.attempt && live->begun_at_ms == 0) {
+        end.host = begun->host;
+        end.begun_at_ms = begun->at_ms;
+    }
     return store_live_end(s, live, &end);
 }
 
@@ -35,7 +40,7 @@ int store_cancel(struct store *s, struct store_cancel *op, int *ret_status)
     op->ret_state = JOB_CANCELLED;
     op->ret_attempt = live.job.attempt;
     *ret_status = 0;
-    return store_live_cancel(s, &live);
+    return store_live_cancel(s, &live, &op->begun);
 }
 
 /* ---- expiry ---- */

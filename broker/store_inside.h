@@ -273,8 +273,9 @@ int64_t store_purge_at(const struct store *s, const struct store_live *live, enu
 int store_live_end(struct store *s, const struct store_live *live,
                    const struct store_end *end) JM_MUST_CHECK;
 
-/* Cancels it. */
-int store_live_cancel(struct store *s, const struct store_live *live) JM_MUST_CHECK;
+/* Cancels it. `begun` is what else is known of its attempt; or NULL. */
+int store_live_cancel(struct store *s, const struct store_live *live,
+                      const struct store_begun *begun) JM_MUST_CHECK;
 
 /* Removes a finished job with all that belongs to it, but for its Idempotency-Key and for a unique
  * place that is held beyond `now_ms`. */

@@ -113,7 +113,7 @@ static int submit(struct store *s, struct store_submit *op, int *ret_status)
     op->ret_replaced_id = replaced.id;
     op->ret_existing_id = 0;
     op->ret_existing_state = JOB_NONE;
-    return store_live_cancel(s, &replaced);
+    return store_live_cancel(s, &replaced, NULL);
 }
 
 /* Whatever is no plain new job tells of others, whose commits may be as young. */

@@ -219,6 +219,61 @@ static void many_are_cancelled_in_several_commits_and_taken_back(void **state)
     assert_int_equal(waiter.id, 0);
 }
 
+static void note_attempt(void *owner, const struct attempt_view *attempt)
+{
+    struct attempt_view *kept = owner;
+
+    assert_int_equal(kept->attempt, 0); /* there is but one */
+    *kept = *attempt;
+}
+
+/* The only attempt so far began, in STORY_HOST, as long ago as that says in story_beat. */
+static void check_killed(struct sim *s, uint64_t id)
+{
+    struct attempt_view attempt = {.attempt = 0};
+
+    assert_int_equal(state_of(s, id), JOB_CANCELLED);
+    retry(s, id);
+    assert_int_equal(answer, 0);
+    assert_int_equal(reader_attempts(s->reader, id, &attempt, note_attempt), 0);
+    assert_int_equal(attempt.attempt, 1);
+    assert_int_equal(attempt.host, STORY_HOST);
+    assert_in_range(attempt.ended_at_ms - attempt.begun_at_ms, 60000, 61000);
+}
+
+/* Its word that it runs was lost with Redis. */
+static void a_job_of_which_only_heartbeats_say_that_it_runs_was_killed_by_a_cancel(void **state)
+{
+    struct sim *s = *state;
+    uint64_t id = submit_out(s, 0);
+
+    (void)story_claim(s, "live");
+    story_beat_for(s, 2, "live", id);
+    assert_int_equal(state_of(s, id), JOB_DISPATCHED);
+    story_cancel(s, id);
+    sim_run_ms(s, 100);
+    check_killed(s, id);
+}
+
+static void so_was_one_of_many(void **state)
+{
+    struct sim *s = *state;
+    struct core_bulk *x = calloc(1, sizeof(*x));
+    uint64_t id = submit_out(s, 0);
+
+    assert_non_null(x);
+    (void)story_claim(s, "live");
+    story_beat_for(s, 2, "live", id);
+    *x = (struct core_bulk){.verb = BULK_CANCEL, .count = 1, .on_done = on_bulk};
+    x->items = calloc(1, sizeof(*x->items));
+    assert_non_null(x->items);
+    x->items[0].id = id;
+    core_bulk(s->core, x);
+    sim_run_ms(s, 100);
+    assert_int_equal(answer, 1);
+    check_killed(s, id);
+}
+
 /* ---- the end of the broker ---- */
 
 static int recalls;
@@ -437,6 +492,8 @@ int main(void)
         STORY(a_job_in_the_backlog_is_changed_at_once),
         STORY(a_cancelled_job_that_still_runs_is_tried_again),
         STORY(many_are_cancelled_in_several_commits_and_taken_back),
+        STORY(a_job_of_which_only_heartbeats_say_that_it_runs_was_killed_by_a_cancel),
+        STORY(so_was_one_of_many),
         STORY(a_recall_that_begins_while_the_broker_ends_is_completed_too),
         STORY(a_job_that_waits_in_redis_is_taken_back_and_expires),
         STORY(a_job_that_has_begun_in_time_does_not_expire),
