@@ -1,9 +1,10 @@
 """`./dev faults`: tries to make jobmill lose a job, and tells in one table how it went.
 
-    ./dev faults [--minutes N] [--seed S] [--sim SEEDS] [--markdown FILE] [PART…]
+    ./dev faults [--minutes N] [--seed S] [--sim SEEDS] [--flavour F] [--markdown FILE] [PART…]
 
-Without a part it is chaos: the real programs under load, killed and hurt for N minutes. A part is a
-row of PARTS: a function that gets the options and returns its outcome,
+Without a part it is chaos: the real programs under load, killed and hurt for N minutes; those of the
+release, or of a flavour with a sanitizer, whose first complaint ends the program. A part is a row of
+PARTS: a function that gets the options and returns its outcome,
 
     rows         {kind of fault: {"injected": times, "recovery_s": longest, "in_flight_s": longest}}
     ledger       {what: how many}
@@ -35,6 +36,10 @@ def say(*words):
 
 
 def run_chaos(options):
+    if options.flavour:
+        quiet_build(options.flavour)
+        tree = ROOT / "build" / options.flavour
+        os.environ.update(JM_BIN=str(tree / "bin"), JM_BUILD=str(tree))
     import chaos
     kept = pathlib.Path(tempfile.gettempdir()) / f"jobmill-faults-{options.seed}"
     return chaos.run(options.minutes, options.seed, options.kind, say=say,
@@ -176,6 +181,8 @@ def read_options():
     parser.add_argument("--kind", action="append", metavar="FAULT",
                         help="of chaos only faults of this kind, by its name in the table; may be "
                              "given more than once")
+    parser.add_argument("--flavour", choices=("debug", "asan", "tsan"),
+                        help="of the programs of chaos (default: as built for ./dev run)")
     parser.add_argument("--sim", type=int, default=0, metavar="SEEDS",
                         help="so many simulated histories; nothing else unless parts are named")
     parser.add_argument("--markdown", type=pathlib.Path,
