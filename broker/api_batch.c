@@ -22,6 +22,8 @@
 
 enum {
     LEAST_IN_FLIGHT = 32, /* items of one batch, however many there are */
+    TURN_REFUSALS = 256,  /* of all batches in a turn: nothing else makes those wait, and a piece of
+                             a  body can be thousands of them */
     LOOK_AGAIN_MS = 10,   /* while the submits of others take all the room */
 };
 
@@ -89,6 +91,7 @@ static void finish(struct batch *b)
 /* An atomic batch keeps what became of its items apart from them. */
 static void refuse_item(struct batch *b, struct batch_item *item, const struct fault *f)
 {
+    b->refused++;
     if (b->atomic == NULL) {
         batch_refuse_item(item, f);
         return;
@@ -130,6 +133,12 @@ static bool has_room(const struct batch *b)
            !core_is_overloaded(call_core(b->call));
 }
 
+/* The loop has others to serve before it refuses more. */
+static bool rests(const struct batch *b)
+{
+    return b->refused > TURN_REFUSALS / b->call->api->batch_count;
+}
+
 /* There will be room for a good number of items. */
 static bool has_much_room(const struct batch *b)
 {
@@ -141,16 +150,21 @@ static void step(struct batch *b);
 
 static void on_time(struct timer *t)
 {
-    step(JM_CONTAINER_OF(t, struct call, timer)->batch);
+    struct batch *b = JM_CONTAINER_OF(t, struct call, timer)->batch;
+
+    b->refused = 0;
+    step(b);
 }
 
 /* No submit of its own will come back and say that there is room again. */
-static void look_again_later(struct batch *b)
+static void look_again(struct batch *b, uint64_t in_ms)
 {
     struct core_seams *seams = &call_core(b->call)->seams;
 
+    if (timer_is_armed(&b->call->timer))
+        return;
     timer_init(&b->call->timer, on_time);
-    timers_arm(seams->timers, &b->call->timer, clock_mono_ms(seams->clock) + LOOK_AGAIN_MS);
+    timers_arm(seams->timers, &b->call->timer, clock_mono_ms(seams->clock) + in_ms);
 }
 
 static void on_submitted(struct core_submit *s, int status)
@@ -244,7 +258,7 @@ static size_t take_items(struct batch *b, struct span data)
     size_t at = 0;
 
     b->reader = api_job_reader(b->call->api);
-    while (at < data.len && !b->is_over && has_room(b)) {
+    while (at < data.len && !b->is_over && has_room(b) && !rests(b)) {
         struct span raw;
         size_t used;
         enum split_result result =
@@ -283,11 +297,13 @@ static void step(struct batch *b)
     }
     if (list_is_empty(&b->items) && batch_has_come(b)) {
         finish(b);
+    } else if (b->is_paused && !b->is_over && rests(b)) {
+        look_again(b, 0);
     } else if (b->is_paused && (b->is_over || has_much_room(b))) {
         b->is_paused = false;
         http_exchange_resume(b->call->x);
     } else if (b->is_paused && list_is_empty(&b->items)) {
-        look_again_later(b);
+        look_again(b, LOOK_AGAIN_MS);
     }
 }
 

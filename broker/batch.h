@@ -5,7 +5,7 @@
  *
  * What it may hold is bounded: so many items in flight that all batches share them, so many bytes,
  * one incomplete item, and what the client has not read of the answer yet; at any of these limits
- * the body is paused.
+ * the body is paused; and for the rest of a turn behind some items that were refused.
  */
 #ifndef BROKER_BATCH_H
 #define BROKER_BATCH_H
@@ -45,6 +45,7 @@ struct batch {
     uint64_t taken;    /* items so far */
     uint64_t answered;
     uint64_t discarded_bytes;
+    size_t refused;              /* of its items, since it has rested */
     bool is_paused;              /* not all of the last piece of the body was taken */
     bool is_over;                /* no more items are taken: what still comes is thrown away */
     bool has_end;                /* nothing more will come */

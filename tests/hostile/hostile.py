@@ -23,7 +23,7 @@ LEAST_MS = 30  # below this it is fine whatever it was: some wake-ups and a stal
 LEAST_S = 4
 LEAST_ROUNDS = 200  # else its p99 says nothing
 TRIES = 3
-SIZES = {"garbage": 5000, "header_floods": 2000, "never_reading": 200, "waiters_of_one": 5000, "resets": 30000,
+SIZES = {"garbage": 5000, "header_floods": 2000, "refused_items": 12, "never_reading": 200, "waiters_of_one": 5000, "resets": 30000,
          "vanishing_waiters": 8000, "half_open": 20000, "slowloris_head": 2000, "slowloris_body": 2000,
          "vanished": 1000, "idle": 10000,
          "strange_beats": 100, "oversized": 100, "oversized_list": 400, "flood": 1000000, "many_beats": 1000000,

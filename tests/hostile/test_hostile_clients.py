@@ -5,7 +5,7 @@ import unittest
 import clients
 import tools
 
-SIZES = {"garbage": 200, "header_floods": 100, "never_reading": 24, "waiters_of_one": 400, "resets": 1000,
+SIZES = {"garbage": 200, "header_floods": 100, "refused_items": 8, "never_reading": 24, "waiters_of_one": 400, "resets": 1000,
          "vanishing_waiters": 1000, "half_open": 500, "slowloris_head": 100, "idle": 10000}
 TOO_SLOW = [clients.slowloris_body, clients.vanished]
 

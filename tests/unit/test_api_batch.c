@@ -143,6 +143,37 @@ static void batches_share_what_may_be_in_flight(void **state)
     free(text);
 }
 
+/* A piece of a body may hold thousands of them, and none waits for the disk. */
+static void refused_items_leave_others_their_turn(void **state)
+{
+    struct world *w = *state;
+    char text[600 * (sizeof(BAD) - 1) + 1];
+    size_t used[2] = {0}, len = sizeof(text) - 1;
+    struct shot s[2];
+
+    for (size_t i = 0; i < 600; i++)
+        memcpy(text + i * strlen(BAD), BAD, sizeof(BAD));
+    for (size_t i = 0; i < 2; i++)
+        open_batch(w, &s[i]);
+    for (int turns = 0; used[0] < len || used[1] < len; turns++) {
+        for (size_t i = 0; i < 2; i++) {
+            size_t n = feed(w, &s[i], text + used[i]);
+
+            assert_in_range(n, 1, 130 * strlen(BAD));
+            used[i] += n;
+            s[i].x.is_paused = used[i] < len;
+            assert_int_equal(count_words(&s[i], "bad_field"), used[i] / strlen(BAD));
+        }
+        assert_in_range(turns, 0, 6);
+        pass_time(w, 1);
+        assert_false(s[0].x.is_paused || s[1].x.is_paused);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        end(w, &s[i]);
+        check(&s[i], 200, "");
+    }
+}
+
 static void large_items_pause_sooner(void **state)
 {
     struct world *w = *state;
@@ -523,6 +554,7 @@ int main(void)
         BATCH_TEST(what_the_store_refuses_is_told_of_each),
         BATCH_TEST(no_more_is_taken_than_may_be_in_flight),
         BATCH_TEST(batches_share_what_may_be_in_flight),
+        BATCH_TEST(refused_items_leave_others_their_turn),
         BATCH_TEST(large_items_pause_sooner),
         BATCH_TEST(it_waits_while_the_submits_of_others_take_all_the_room),
         BATCH_TEST(an_item_has_the_limit_of_a_body),
