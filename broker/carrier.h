@@ -30,7 +30,7 @@ enum carrier_verb {
     CARRIER_AWAIT,  /* waits until `key` has something, then CARRIER_TAKE and, of `other`,
                        CARRIER_READ: number and items. At the latest after some seconds, or when
                        carrier_hurry wants it, without waiting any longer */
-    CARRIER_READ,   /* LRANGE key first last        → items */
+    CARRIER_READ,   /* LRANGE key first last        → items; see max_bytes */
     CARRIER_REMOVE, /* UNLINK key                   → number */
     CARRIER_HOSTS,  /* HGETALL KEYS_HOSTS           → items: field, value, field, value … */
     CARRIER_FORGET, /* HDEL KEYS_HOSTS values[0]    → number */
@@ -48,6 +48,9 @@ struct carrier_req {
     size_t value_count;
     int64_t first;
     int64_t last;
+    size_t max_bytes; /* of READ and AWAIT: the last items that are not longer together, at least
+                         one, and of each what shows that it is no event; 0: all. For one request
+                         at a time */
     uint64_t sent_ns; /* the carrier's, for the round-trip time */
 
     /* The answer, valid inside on_done only. `status` is 0; JM_ECARRIER: never sent, so surely not
@@ -57,6 +60,7 @@ struct carrier_req {
     int64_t number;
     const struct span *items;
     size_t item_count;
+    bool is_cut; /* items before these did not fit into max_bytes */
 
     void (*on_done)(struct carrier_req *req);
 };

@@ -161,6 +161,8 @@ static int send_it(struct carrier_redis *r, struct carrier_req *req)
     status = redis_command_send(&r->command, link_for(r, req), req, &callbacks);
     if (status != 0)
         list_remove(&req->link);
+    else if (req->max_bytes > 0)
+        redis_link_bound(&r->commands, req, req->max_bytes);
     return status;
 }
 
@@ -172,6 +174,7 @@ static void redis_send(struct carrier *carrier, struct carrier_req *req)
     req->number = 0;
     req->items = NULL;
     req->item_count = 0;
+    req->is_cut = false;
     req->sent_ns = clock_mono_ns(clock_real());
     if (send_it(r, req) == 0)
         return;

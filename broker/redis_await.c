@@ -143,6 +143,7 @@ int redis_await_send(struct redis_await *a, struct carrier_req *req)
     if (send_part(a, on_taken, REDIS_WORDS("RENAMENX", req->key, req->other)) != 0 ||
         send_part(a, on_read, REDIS_WORDS("LRANGE", req->other, first, last)) != 0)
         abort();
+    redis_link_bound(&a->link, a, req->max_bytes);
     a->req = req;
     return 0;
 }

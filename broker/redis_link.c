@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/redis_bound.h"
 #include "lib/attr.h"
 #include "lib/log.h"
 #include "schema/errors.h"
@@ -35,6 +36,7 @@ struct redis_poll {
     uv_poll_t poll;
     struct redis_link *link;
     redisAsyncContext *ac; /* NULL once hiredis has let go of it */
+    struct redis_bound *bound;
     int events;
 };
 
@@ -185,9 +187,16 @@ static void del_write(void *data)
     set_events(p, p->events & ~UV_WRITABLE);
 }
 
+static void free_poll(struct redis_poll *p)
+{
+    if (p != NULL)
+        redis_bound_free(p->bound);
+    free(p);
+}
+
 static void on_poll_closed(uv_handle_t *handle)
 {
-    free(JM_CONTAINER_OF((uv_poll_t *)handle, struct redis_poll, poll));
+    free_poll(JM_CONTAINER_OF((uv_poll_t *)handle, struct redis_poll, poll));
 }
 
 static void clean_up(void *data)
@@ -202,8 +211,10 @@ static int attach(struct redis_link *l, redisAsyncContext *ac)
 {
     struct redis_poll *p = calloc(1, sizeof(*p));
 
-    if (p == NULL || uv_poll_init(l->loop, &p->poll, ac->c.fd) != 0) {
-        free(p);
+    if (p != NULL)
+        p->bound = redis_bound_new(ac);
+    if (p == NULL || p->bound == NULL || uv_poll_init(l->loop, &p->poll, ac->c.fd) != 0) {
+        free_poll(p);
         return JM_ENOMEM;
     }
     p->link = l;
@@ -216,6 +227,14 @@ static int attach(struct redis_link *l, redisAsyncContext *ac)
     ac->ev.delWrite = del_write;
     ac->ev.cleanup = clean_up;
     return 0;
+}
+
+void redis_link_bound(struct redis_link *l, const void *data, size_t max_bytes)
+{
+    struct redis_poll *p = l->ac != NULL ? l->ac->ev.data : NULL;
+
+    if (p != NULL)
+        redis_bound_set(p->bound, data, max_bytes);
 }
 
 void redis_link_flush(struct redis_link *l)

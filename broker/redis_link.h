@@ -55,6 +55,10 @@ typedef void (*redis_reply_cb)(struct redisAsyncContext *ac, void *reply, void *
 int redis_link_send(struct redis_link *l, redis_reply_cb on_reply, void *data, size_t argc,
                     const char **argv, const size_t *argv_len) JM_MUST_CHECK;
 
+/* Of an array that answers a command with this `data` only the end is kept: as many bytes, or one
+ * element. To be said behind sending it; of one command at a time. */
+void redis_link_bound(struct redis_link *l, const void *data, size_t max_bytes);
+
 /* Writes what was sent; to be called at the end of each turn of the loop. */
 void redis_link_flush(struct redis_link *l);
 

@@ -30,17 +30,22 @@ void redis_items_done(struct redis_items *all)
 
 static int read_array(struct redis_items *all, struct carrier_req *req, const redisReply *reply)
 {
+    size_t dropped = 0;
+
     if (!items_fit(all, reply->elements))
         return JM_ENOMEM;
-    for (size_t i = 0; i < reply->elements; i++) {
+    while (dropped < reply->elements && reply->element[dropped] == NULL)
+        dropped++; /* by redis_bound.c */
+    for (size_t i = dropped; i < reply->elements; i++) {
         const redisReply *element = reply->element[i];
 
         if (element->type != REDIS_REPLY_STRING)
             return JM_EREFUSED;
-        all->items[i] = span_of(element->str, element->len);
+        all->items[i - dropped] = span_of(element->str, element->len);
     }
     req->items = all->items;
-    req->item_count = reply->elements;
+    req->item_count = reply->elements - dropped;
+    req->is_cut = dropped > 0;
     return 0;
 }
 

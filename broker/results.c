@@ -17,6 +17,11 @@
  * asked for. While it is under way no other is sent: both would take under the same number. The
  * removal of list N goes out together with the next round.
  *
+ * How large entries are is known when they are there: the first slice of a list asks for 128, of
+ * which the carrier keeps JM_EVENTS_BYTES at most, and the ones behind it for as many as fit into
+ * RESULTS_SLICE_BYTES by the size of those before. A list after one of large entries begins with a
+ * slice as small as its last one.
+ *
  * Before a round that waits there may be a rest (RESTING), see may_rest; a mark, or somebody who
  * looks for an end or begins to wait for one, cuts it short.
  */
@@ -35,7 +40,7 @@
 enum {
     RETRY_MS = 100,
     FIRST_JOBS = 128, /* of a new list, whose entries may be larger than those before */
-    BYTES_MAX = 64 << 20,
+    BYTES_MAX = JM_EVENTS_BYTES + JM_EVENT_BYTES,
     REST_MS = 100,
     REST_RUN_US = 1000, /* jobs that take so long keep the workers busy meanwhile */
 };
@@ -192,6 +197,7 @@ static void complete_round(struct results *r)
 /* Which entries the next slice is, counted from the oldest. */
 static void set_slice(const struct results *r, struct carrier_req *req)
 {
+    req->max_bytes = JM_EVENTS_BYTES;
     req->first = -(int64_t)(r->offset + r->slice_jobs);
     req->last = -(int64_t)r->offset - 1;
 }
@@ -296,8 +302,7 @@ static void halve_slice(struct results *r)
         r->slice_jobs /= 2;
 }
 
-/* Aims the next slice at RESULTS_SLICE_BYTES by the size of this one's entries, as they were read:
- * of one that is too long only the beginning is kept, but all of it had to be received. */
+/* Aims the next slice at RESULTS_SLICE_BYTES by the size of this one's entries. */
 static void adapt_slice(struct results *r, const struct span *items, size_t n)
 {
     size_t bytes = 0, fits;
@@ -418,9 +423,9 @@ static void decode_frames(struct results *r, const struct span *items, size_t n)
 
 /* Also when nothing was read at the end of a list whose last slice was just full: then only its
  * number has to be committed. */
-static void take_slice(struct results *r, const struct span *items, size_t n)
+static void take_slice(struct results *r, const struct span *items, size_t n, bool is_cut)
 {
-    bool is_last = n < r->slice_jobs;
+    bool is_last = !is_cut && n < r->slice_jobs;
 
     if (n > 0 && !copy_frames(r, items, n)) {
         halve_slice(r);
@@ -452,7 +457,7 @@ static void follow_read(struct results *r, const struct carrier_req *req, bool h
     if (req->item_count == 0 && r->offset == 0)
         complete_round(r);
     else
-        take_slice(r, req->items, req->item_count);
+        take_slice(r, req->items, req->item_count, req->is_cut);
 }
 
 static void on_read(struct carrier_req *req)

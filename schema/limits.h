@@ -111,6 +111,7 @@ enum {
     JM_NODES = 1024,
     JM_FRAME_BYTES = JM_ARGS_BYTES + 4096,    /* one message in a list */
     JM_EVENT_BYTES = JM_RESULT_BYTES + 16384, /* likewise, from a worker */
+    JM_EVENTS_BYTES = 4 << 20,                /* of them, kept of one answer of Redis */
     JM_ORDERS = 1000,                         /* in one host's control list */
     JM_QUARANTINE_ENTRIES = 1000,
     JM_QUARANTINE_ENTRY_BYTES = 4096, /* kept of one entry */

@@ -36,9 +36,9 @@ static const char *redis_program(void)
 
 static void describe_redis(struct part *part, const char *program, const struct up_place *place)
 {
-    static const char *const settings[] = {"--port",       "0",      "--save",      "",
-                                           "--appendonly", "no",     "--daemonize", "no",
-                                           "--loglevel",   "warning"};
+    static const char *const settings[] = {
+        "--port",      "0",  "--save",     "",        "--appendonly",         "no",
+        "--daemonize", "no", "--loglevel", "warning", "--proto-max-bulk-len", "16mb"};
 
     part_init(part, "redis");
     part_add_arg(part, "%s", program);

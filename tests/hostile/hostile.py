@@ -26,7 +26,7 @@ TRIES = 3
 SIZES = {"garbage": 5000, "header_floods": 2000, "refused_items": 12, "never_reading": 200, "waiters_of_one": 5000, "resets": 30000,
          "vanishing_waiters": 8000, "half_open": 20000, "slowloris_head": 2000, "slowloris_body": 2000,
          "vanished": 1000, "idle": 10000,
-         "strange_beats": 100, "oversized": 100, "oversized_list": 400, "flood": 1000000, "many_beats": 1000000,
+         "strange_beats": 100, "oversized": 100, "oversized_list": 400, "large_results": 1024, "flood": 1000000, "many_beats": 1000000,
          "many_hosts": 20000, "junk_jobs": 100, "junk_orders": 50}
 
 

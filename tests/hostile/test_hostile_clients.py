@@ -4,8 +4,9 @@ import unittest
 
 import clients
 import tools
+import workers
 
-SIZES = {"garbage": 200, "header_floods": 100, "refused_items": 8, "never_reading": 24, "waiters_of_one": 400, "resets": 1000,
+SIZES = {"garbage": 200, "header_floods": 100, "refused_items": 8, "large_results": 256, "never_reading": 24, "waiters_of_one": 400, "resets": 1000,
          "vanishing_waiters": 1000, "half_open": 500, "slowloris_head": 100, "idle": 10000}
 TOO_SLOW = [clients.slowloris_body, clients.vanished]
 
@@ -36,7 +37,7 @@ def add(attack):
     setattr(HostileClients, f"test_{attack.__name__}", test)
 
 
-for one in clients.ALL:
+for one in clients.ALL + [workers.large_results]:  # memory is measured in this file alone
     if one not in TOO_SLOW:
         add(one)
 

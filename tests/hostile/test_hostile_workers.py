@@ -30,7 +30,8 @@ def add(attack):
 
 
 for one in workers.ALL:
-    add(one)
+    if one is not workers.large_results:
+        add(one)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ class Packed(bytes):
 def held_back(mill, **fields):
     """A job that only this test ends: nobody serves its queue, which has it alone."""
     mill.queue_count = getattr(mill, "queue_count", 0) + 1
-    return mill.submit("noop", queue=f"nobody-{mill.queue_count}", **fields)["id"]
+    fields.setdefault("queue", f"nobody-{mill.queue_count}")
+    return mill.submit("noop", **fields)["id"]
 
 
 def push(mill, *frames):
@@ -194,6 +195,33 @@ def oversized_list(mill, size):
     mill.wait_metric('results_dropped_total{reason="quarantined"}', before + size, 60)
     expect("slices", mill.metric("results_slices_total") - slices >= (size - 128) / 4, True)
     return {"cases": 1}
+
+
+# As PROTOCOL.md says: one answer of Redis (JM_EVENTS_BYTES and an entry) as hiredis has it, the slice that is
+# copied from it, the buffers they were received in, the database's cache.
+RESULTS_BYTES = 32 << 20
+
+
+def large_results(mill, size):
+    """So many results of 1 MiB at once, an eighth of them from each of eight hosts: the broker's memory does
+    not follow how many there are in a list, and each is applied."""
+    jobs = [held_back(mill, queue="large") for _ in range(size)]
+    text = "r" * ((1 << 20) - 5)
+    mill.reset_peak()
+    base = mill.peak_memory()
+    began = time.monotonic()
+    for at in range(8):
+        push(mill, *(event(SUCCEEDED, id_number(job), has_begun=True, result=mp.pack(text)) for job in jobs[at::8]))
+    for job in jobs[-8:]:
+        mill.wait_for_state(job, "succeeded", deadline_s=120)
+    settle(mill)
+    took = time.monotonic() - began
+    grown = mill.peak_memory() - base
+    for job in jobs[:: max(1, size // 50)]:
+        expect("result", mill.get(f"/v1/jobs/{job}/result").value == text, True)
+    if grown > RESULTS_BYTES:
+        raise harness.Failure(f"the broker grew by {grown >> 20} MiB; bound: {RESULTS_BYTES >> 20}")
+    return {"cases": 1, "large_results_grown_mb": round(grown / 1e6, 1), "large_results_s": round(took, 2)}
 
 
 # ---- heartbeats ----
@@ -377,4 +405,4 @@ def junk_orders(mill, size):
 
 
 ALL = [wrong_types, not_given, bad_results, extremes, versions, junk_jobs, junk_orders, key_types,
-       same_host_twice, strange_beats, oversized, oversized_list, flood, many_beats, many_hosts]
+       same_host_twice, strange_beats, oversized, oversized_list, large_results, flood, many_beats, many_hosts]

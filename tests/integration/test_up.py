@@ -99,6 +99,14 @@ class Running(unittest.TestCase):
                 self.assertEqual(up.program.out, f"ready {up.url}\n")
                 self.assertFalse((mill.dir / "data" / "redis.sock").exists())
 
+    def test_its_redis_takes_no_entry_that_is_far_too_long(self):
+        with harness.Mill() as mill:
+            up = Up(mill)
+            mill.redis_path = mill.dir / "data" / "redis.sock"
+            self.assertIsNone(mill.redis_call("LPUSH", "jm:{r:0}", "x" * ((16 << 20) + 1)))  # it hangs up
+            self.assertEqual(mill.redis_call("LPUSH", "another", "x" * (16 << 20)), 1)
+            up.end(signal.SIGINT)
+
     def test_keeps_what_was_accepted_from_one_run_to_the_next(self):
         with harness.Mill() as mill:
             up = Up(mill)

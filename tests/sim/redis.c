@@ -10,7 +10,7 @@
 #include "schema/errors.h"
 #include "tests/sim/sim.h"
 
-enum { ITEMS_MAX = 65536 };
+enum { ITEMS_MAX = 65536, KEPT_BYTES = 500 };
 
 struct sim_key *sim_redis_find(struct list *keys, const char *name)
 {
@@ -174,6 +174,20 @@ static void take(struct sim *s, struct carrier_req *req)
     }
 }
 
+/* Of what was asked for, as much as one answer may have; less than the real carrier's, since
+ * entries are small here. */
+static void keep_end(struct carrier_req *req)
+{
+    size_t kept = 0, n = 0;
+
+    while (n < req->item_count &&
+           (n == 0 || kept + req->items[req->item_count - n - 1].len <= KEPT_BYTES))
+        kept += req->items[req->item_count - ++n].len;
+    req->is_cut = n < req->item_count;
+    req->items += req->item_count - n;
+    req->item_count = n;
+}
+
 static void read_range(struct sim *s, struct carrier_req *req)
 {
     struct sim_key *key = sim_redis_key(s, req->key);
@@ -191,6 +205,8 @@ static void read_range(struct sim *s, struct carrier_req *req)
             s->redis.items[req->item_count++] = span_of(blob->bytes, blob->len);
         at++;
     }
+    if (req->max_bytes > 0)
+        keep_end(req);
 }
 
 static void forget_drawn(struct sim *s)
@@ -342,6 +358,7 @@ static void fake_send(struct carrier *carrier, struct carrier_req *req)
     req->status = 0;
     req->number = 0;
     req->item_count = 0;
+    req->is_cut = false;
     if (req->verb == CARRIER_AWAIT) {
         sim_redis_await(s, req);
         return;
