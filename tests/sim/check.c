@@ -319,9 +319,12 @@ static void look_at_expected(struct sim *s)
 {
     struct sim_check *c = s->check;
 
-    for (size_t i = 0; i < c->expected_count; i++)
-        if (find(c, c->expected[i]) == NULL)
-            check_left(s, need(c, c->expected[i]));
+    for (size_t i = 0; i < c->expected_count; i++) {
+        struct seen *seen = need(c, c->expected[i]);
+
+        if (seen->look != c->look) /* it lives not, and may have done so in between */
+            check_left(s, seen);
+    }
     c->expected_count = 0;
 }
 

@@ -9,7 +9,7 @@
 #include "tests/sim/index.h"
 #include "tests/sim/sim.h"
 
-enum { CHECK_EXPECTED = 64 };
+enum { CHECK_EXPECTED = 1024 };
 
 /* What was seen of a job. */
 struct view {
@@ -38,7 +38,7 @@ struct sim_check {
     int64_t data_version;
     uint64_t changes;
     uint64_t look;
-    uint64_t expected[CHECK_EXPECTED]; /* jobs of this batch, which may have ended in it */
+    uint64_t expected[CHECK_EXPECTED]; /* jobs made or retried in this batch, perhaps ended too */
     size_t expected_count;
     struct seen *seen;
     size_t seen_count;

@@ -285,14 +285,28 @@ void sim_ledger_told(struct sim *s, const struct store_op *op)
     add(&s->ledger->made, (struct attempt){.id = submit->id});
 }
 
+/* What was made or retried may have ended in the same commit. */
+static void expect(struct sim *s, const struct store_op *op)
+{
+    const struct store_bulk *bulk = JM_CONTAINER_OF(op, const struct store_bulk, op);
+
+    if (new_job_of(op) != NULL)
+        sim_check_expect(s, new_job_of(op)->id);
+    if (op->kind == STORE_RETRY)
+        sim_check_expect(s, JM_CONTAINER_OF(op, const struct store_retry, op)->id);
+    if (op->kind == STORE_BULK && bulk->verb == BULK_RETRY)
+        for (size_t i = 0; i < bulk->count; i++)
+            if (bulk->items[i].ret_is_changed)
+                sim_check_expect(s, bulk->items[i].id);
+}
+
 void sim_ledger_ran(struct sim *s, struct store_op *op)
 {
     struct store_apply *apply = JM_CONTAINER_OF(op, struct store_apply, op);
 
     if (op->status != 0)
         return;
-    if (new_job_of(op) != NULL)
-        sim_check_expect(s, new_job_of(op)->id);
+    expect(s, op);
     if (op->kind != STORE_APPLY)
         return;
     for (size_t i = 0; i < apply->event_count; i++) {

@@ -293,7 +293,7 @@ void sim_check_done(struct sim *s);
 void sim_check_step(struct sim *s);
 /* The broker is about to be, or was, started again. */
 void sim_check_close(struct sim *s);
-/* A job was made: it is there from now on. */
+/* A job was made or retried: it is there from now on, or at another end. */
 void sim_check_expect(struct sim *s, uint64_t id);
 /* What is out and has not reached Redis may have been lost by the broker's end. */
 void sim_check_note_out(struct sim *s);
