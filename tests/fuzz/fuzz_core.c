@@ -188,9 +188,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (history == NULL)
         open_history();
+    input = span_of(data, size); /* also for the decisions of the beginning, as in a replay */
     if (world == NULL)
         open_world();
-    input = span_of(data, size);
     while (input.len > 0)
         step(world);
     if (history_len >= WORLD_BYTES)
