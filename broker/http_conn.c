@@ -331,6 +331,18 @@ static bool has_read_on(struct http_conn *c)
     return true;
 }
 
+/* Whether it has sent more of its request instead: many clients read only behind its end, and how
+ * long that may take is limited already. */
+static bool has_sent_on(struct http_conn *c)
+{
+    if (c->body_bytes == c->sent_mark)
+        return false;
+    c->sent_mark = c->body_bytes;
+    http_deadline_set(&c->server->deadlines, &c->write_due, HTTP_WAIT_WRITE,
+                      uv_now(c->server->loop));
+    return true;
+}
+
 static void cut_off(struct http_conn *c)
 {
     c->server->stats.stalled++;
@@ -352,7 +364,7 @@ void http_conn_expire(struct http_deadline *d, enum http_wait wait)
 
     if (wait == HTTP_WAIT_WRITE) {
         c = JM_CONTAINER_OF(d, struct http_conn, write_due);
-        if (!has_read_on(c))
+        if (!has_read_on(c) && !has_sent_on(c))
             cut_off(c);
         return;
     }

@@ -72,6 +72,7 @@ struct http_conn {
     size_t writing_bytes;
     size_t unsent_bytes; /* of answers in `exchanges` */
     size_t queue_bytes;  /* left of `write` when its time limit was set */
+    uint64_t sent_mark;  /* body_bytes then */
     size_t held_bytes;   /* its part of stats.unread_bytes */
     struct list laden;   /* in server->laden while that is not 0 */
     struct http_deadline read_due;

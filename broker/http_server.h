@@ -56,7 +56,8 @@ struct http_conf {
     unsigned body_ms;         /* [30,000] for the body, and again for each 64 KiB of it; time in
                                  which a handler takes none of it does not count */
     unsigned idle_ms;         /* [75,000] between two requests */
-    unsigned write_ms;        /* [30,000] without the client taking a byte of its answer */
+    unsigned write_ms;        /* [30,000] without the client taking a byte of its answer, or sending
+                               * one of its request */
     unsigned linger_ms;       /* [2,000] for the client to read a last answer before the close */
     struct clock *clock;      /* [clock_real] for the Date field */
 };

@@ -139,6 +139,7 @@ static void write_rest(struct http_conn *c)
     }
     c->is_writing = true;
     c->queue_bytes = uv_stream_get_write_queue_size(&c->io.stream);
+    c->sent_mark = c->body_bytes;
     http_deadline_set(&c->server->deadlines, &c->write_due, HTTP_WAIT_WRITE,
                       uv_now(c->server->loop));
 }

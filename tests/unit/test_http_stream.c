@@ -502,6 +502,32 @@ static void a_client_that_never_reads_is_cut_off(void **state)
     stream_close(s);
 }
 
+/* As most clients do with a body that they have in memory. */
+static void a_client_that_reads_only_behind_its_body_is_not_cut_off(void **state)
+{
+    static uint8_t first[1 << 19], piece[1 << 15];
+    static const struct timespec longer = {.tv_nsec = 120 * 1000000};
+    const struct http_conf conf = {.max_answer_bytes = 1 << 20, .write_ms = 80};
+    struct stream *s = stream_open(&conf);
+    struct client c;
+
+    (void)state;
+    client_open(&c, s->f);
+    client_send(&c, POST("/s/echo", "Content-Length: 622592\r\n"));
+    client_send_bytes(&c, first, sizeof(first)); /* more than a socket takes of its echo */
+    fixture_settle(s->f);
+    for (int i = 0; i < 3; i++) {
+        client_send_bytes(&c, piece, sizeof(piece));
+        assert_int_equal(nanosleep(&longer, NULL), 0);
+        fixture_settle(s->f);
+    }
+    assert_int_equal(http_server_stats(s->f->server)->stalled, 0);
+    WAIT_FOR(s->f, (client_drain(&c),
+                    c.got.len > 622592 && memcmp(c.got.data + c.got.len - 5, "0\r\n\r\n", 5) == 0));
+    client_close(&c);
+    stream_close(s);
+}
+
 /* ---- what goes wrong in the middle ---- */
 
 static void a_framing_error_is_answered_by_the_handler(void **state)
@@ -738,6 +764,7 @@ int main(void)
         cmocka_unit_test(a_drop_in_the_middle_closes),
         cmocka_unit_test(what_a_client_does_not_read_stops_what_it_sends),
         cmocka_unit_test(a_client_that_never_reads_is_cut_off),
+        cmocka_unit_test(a_client_that_reads_only_behind_its_body_is_not_cut_off),
         cmocka_unit_test(a_framing_error_is_answered_by_the_handler),
         cmocka_unit_test(behind_the_status_line_a_framing_error_only_ends_the_answer),
         cmocka_unit_test(a_slow_body_is_cut_off),
