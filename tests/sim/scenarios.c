@@ -333,9 +333,55 @@ static void a_power_cut_while_a_start_mends_a_failed_sync_loses_nothing(void **s
     }
 }
 
+struct told {
+    struct waiter waiter;
+    bool is_told;
+};
+
+static void on_end(struct waiter *w)
+{
+    JM_CONTAINER_OF(w, struct told, waiter)->is_told = true;
+}
+
+static void give_room_after_ms(struct sim *s, uint64_t ms)
+{
+    sim_run_ms(s, ms);
+    s->runner.is_full = false;
+    sim_run_ms(s, 500);
+}
+
+/* The end came, or the job was due, while every write was refused, for a moment or for long. */
+static void when_a_full_disk_has_room_again_who_waits_is_served_within_half_a_second(void **state)
+{
+    static const uint64_t full_ms[] = {1, 90, 1000, 5000};
+    struct sim *s = *state;
+
+    story_beat_for(s, 5, "live", 0);
+    for (size_t i = 0; i < JM_COUNT_OF(full_ms); i++) {
+        struct told told = {.waiter.on_end = on_end};
+        uint64_t id = story_submit(s, (struct story_job){.delay_ms = 50});
+        struct story_claimed claimed;
+
+        assert_int_equal(waiters_add(&s->core->waiters, &told.waiter, id), 0);
+        sim_run_ms(s, 20);
+        s->runner.is_full = true;
+        give_room_after_ms(s, full_ms[i]);
+        claimed = story_claim(s, "live");
+        assert_int_equal(claimed.id, id);
+        s->runner.is_full = true;
+        story_end(s, claimed, WIRE_SUCCEEDED);
+        sim_run_ms(s, full_ms[i]);
+        assert_false(told.is_told);
+        give_room_after_ms(s, 0);
+        assert_true(told.is_told);
+        story_beat_for(s, 1, "live", 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORY(when_a_full_disk_has_room_again_who_waits_is_served_within_half_a_second),
         STORY(a_queue_that_nobody_serves_leaves_the_others_their_room),
         STORY(a_queue_that_found_no_room_goes_on_when_others_leave_some),
         STORY(takes_under_way_count_as_taken_room),
