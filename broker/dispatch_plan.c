@@ -76,6 +76,8 @@ static size_t turn_room(struct dispatch *d, struct turn *turn)
 
     if (of_tasks == 0) {
         lanes_enter(turn, TURN_AT_TASK, 0);
+        if (turn->place != TURN_AT_TASK)
+            dispatch_try_later(d);
         return 0;
     }
     if (room == 0) {

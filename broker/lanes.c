@@ -170,24 +170,43 @@ static void leave(struct turn *turn)
     turn->place = TURN_NOWHERE;
 }
 
-/* Without memory it is nowhere: the next word of one of its lanes tries again. */
+/* Each heap has room for every turn (reserve_places): one that found no place would be forgotten,
+ * with its jobs. */
+static void put(struct heap *heap, struct heap_node *node, uint64_t rank, uint64_t order)
+{
+    int rc = heap_insert(heap, node, rank, order);
+
+    assert(rc == 0);
+    (void)rc;
+}
+
 void lanes_enter(struct turn *turn, enum turn_place place, uint64_t until_us)
 {
     struct queue *q = turn->key->queue;
-    bool is_there = true;
 
     leave(turn);
+    if (place == TURN_AT_TASK && !lanes_rest_at_tasks(turn))
+        place = TURN_READY;
     if (place == TURN_READY)
-        is_there =
-            heap_insert(&q->ready[turn->priority], &turn->node, turn->key->out, turn->order) == 0;
+        put(&q->ready[turn->priority], &turn->node, turn->key->out, turn->order);
     else if (place == TURN_AT_RATE)
-        is_there = heap_insert(&q->resting, &turn->node, until_us, turn->order) == 0;
-    else if (place == TURN_AT_TASK)
-        is_there = lanes_rest_at_tasks(turn);
-    if (is_there)
-        turn->place = place;
-    if (turn->place == TURN_READY && turn->key->credit > 0) /* without memory it has no favours */
-        (void)!heap_insert(&q->fresh, &turn->fresh, lanes_rank(turn), turn->order);
+        put(&q->resting, &turn->node, until_us, turn->order);
+    turn->place = place;
+    if (place == TURN_READY && turn->key->credit > 0)
+        put(&q->fresh, &turn->fresh, lanes_rank(turn), turn->order);
+}
+
+static bool reserve_places(struct queue *q, uint32_t priority)
+{
+    return heap_reserve(&q->ready[priority], q->turns_at[priority] + 1) == 0 &&
+           heap_reserve(&q->resting, q->turn_count + 1) == 0 &&
+           heap_reserve(&q->fresh, q->turn_count + 1) == 0;
+}
+
+static void count_turn(const struct turn *turn, int by)
+{
+    turn->key->queue->turn_count += (uint32_t)by;
+    turn->key->queue->turns_at[turn->priority] += (uint32_t)by;
 }
 
 static struct turn *need_turn(struct lanes *ls, struct key *key, uint32_t priority)
@@ -200,7 +219,7 @@ static struct turn *need_turn(struct lanes *ls, struct key *key, uint32_t priori
         if (turn->priority == priority)
             return turn;
     }
-    turn = calloc(1, sizeof(*turn));
+    turn = reserve_places(key->queue, priority) ? calloc(1, sizeof(*turn)) : NULL;
     if (turn == NULL)
         return NULL;
     turn->key = key;
@@ -211,6 +230,7 @@ static struct turn *need_turn(struct lanes *ls, struct key *key, uint32_t priori
     list_init(&turn->set_aside);
     list_push_back(&key->turns, &turn->in_key);
     list_push_back(&key->queue->turns, &turn->in_queue);
+    count_turn(turn, 1);
     note_idle(ls, key);
     return turn;
 }
@@ -220,6 +240,7 @@ static void drop_turn(struct lanes *ls, struct turn *turn)
     lanes_enter(turn, TURN_NOWHERE, 0);
     list_remove(&turn->in_key);
     list_remove(&turn->in_queue);
+    count_turn(turn, -1);
     note_idle(ls, turn->key);
     free(turn);
 }

@@ -163,7 +163,8 @@ void lanes_policy_wake(const struct task_policy *p, void *owner, lanes_mark_cb m
 size_t lanes_policy_room(const struct task_policy *p);
 size_t lanes_key_room(const struct key *key);
 
-/* Moves the turn to another place; `until_us` is for AT_RATE. */
+/* Moves the turn to another place; `until_us` is for AT_RATE. Without memory for AT_TASK it is
+ * READY, and whoever chooses has to look at it again later. */
 void lanes_enter(struct turn *turn, enum turn_place place, uint64_t until_us);
 
 /* Of the turns of that priority which rest at tasks that have room now, the one that is the first

@@ -34,6 +34,8 @@ struct queue {
 
     /* lanes.c's: what waits */
     struct list turns;                      /* turn.in_queue: all of them */
+    uint32_t turn_count;                    /* so many */
+    uint32_t turns_at[JM_PRIORITY_MAX + 1]; /* of each priority */
     struct heap ready[JM_PRIORITY_MAX + 1]; /* turns that may go, by priority */
     struct heap fresh;   /* those of them whose keys have credit, by priority and then likewise */
     uint32_t favours;    /* jobs that may be favoured, until others have earned more */

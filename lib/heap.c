@@ -43,16 +43,21 @@ static void sink(struct heap *h, size_t i)
     set(h, i, node);
 }
 
-static bool grow(struct heap *h)
+int heap_reserve(struct heap *h, size_t count)
 {
-    size_t cap = h->cap > 0 ? 2 * h->cap : FIRST_CAP;
-    struct heap_node **nodes = realloc(h->nodes, cap * sizeof(struct heap_node *));
+    size_t cap = h->cap > 0 ? h->cap : FIRST_CAP;
+    struct heap_node **nodes;
 
+    if (count <= h->cap)
+        return 0;
+    while (cap < count)
+        cap *= 2;
+    nodes = realloc(h->nodes, cap * sizeof(struct heap_node *));
     if (nodes == NULL)
-        return false;
+        return -1;
     h->nodes = nodes;
     h->cap = cap;
-    return true;
+    return 0;
 }
 
 void heap_done(struct heap *h)
@@ -63,7 +68,7 @@ void heap_done(struct heap *h)
 
 int heap_insert(struct heap *h, struct heap_node *node, uint64_t rank, uint64_t order)
 {
-    if (h->len == h->cap && !grow(h))
+    if (heap_reserve(h, h->len + 1) != 0)
         return -1;
     node->rank = rank;
     node->order = order;

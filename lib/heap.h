@@ -27,6 +27,10 @@ struct heap {
 
 void heap_done(struct heap *h);
 
+/* Makes room for so many nodes in all: up to there a heap_insert finds memory. -1 without memory.
+ */
+int heap_reserve(struct heap *h, size_t count) JM_MUST_CHECK;
+
 /* Puts a node that is in no heap. Returns 0, or -1 without memory (then it was not put). */
 int heap_insert(struct heap *h, struct heap_node *node, uint64_t rank,
                 uint64_t order) JM_MUST_CHECK;

@@ -102,20 +102,32 @@ static void sync_idle(struct sim *s, void *arg)
 
 static void schedule_batch(struct sim *s);
 
-void sim_on_counts(void *owner, struct span queue, const struct store_counts *counts)
+static void on_counts(void *owner, struct span queue, const struct store_counts *counts)
 {
     struct sim *s = owner;
 
     if (core_on_counts(s->core, queue, counts) != 0)
-        sim_fail(s, "there is no memory");
+        s->runner.is_starved = true;
 }
 
-void sim_on_lane(void *owner, const struct store_lane_view *lane)
+static void on_lane(void *owner, const struct store_lane_view *lane)
 {
     struct sim *s = owner;
 
     if (core_on_lane(s->core, lane) != 0)
+        s->runner.is_starved = true;
+}
+
+bool sim_runner_tell(struct sim *s)
+{
+    s->runner.is_starved = false;
+    store_changed_counts(s->store, s, on_counts);
+    store_changed_lanes(s->store, s, on_lane);
+    if (s->runner.is_starved && !s->may_starve)
         sim_fail(s, "there is no memory");
+    if (s->runner.is_starved)
+        sim_broker_fail(s);
+    return !s->runner.is_starved;
 }
 
 static void finish_batch(struct sim *s, void *arg)
@@ -125,12 +137,10 @@ static void finish_batch(struct sim *s, void *arg)
 
     if (is_void(s, arg))
         return;
+    if (r->is_applied && !sim_runner_tell(s))
+        return;
     list_init(&done);
     list_splice_back(&done, &r->committed);
-    if (r->is_applied) {
-        store_changed_counts(s->store, s, sim_on_counts);
-        store_changed_lanes(s->store, s, sim_on_lane);
-    }
     give_back(s, &done);
     open_gates(s);
     r->is_busy = false;

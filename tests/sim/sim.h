@@ -176,12 +176,12 @@ struct sim_runner {
     bool is_full;               /* the disk: batches are refused */
     uint64_t refused;           /* batches so far */
     bool is_dead;               /* the broker has crashed: operations come back undone */
+    bool is_starved;            /* the core has no memory for what a commit has changed */
 };
 
 void sim_runner_init(struct sim *s);
-/* The store's callbacks behind a commit: what changed, to the core. `owner` is the sim. */
-void sim_on_counts(void *owner, struct span queue, const struct store_counts *counts);
-void sim_on_lane(void *owner, const struct store_lane_view *lane);
+/* Tells the core what a commit has changed; false if the broker ended of it. */
+bool sim_runner_tell(struct sim *s);
 void sim_runner_start(struct sim *s);
 /* Gives back undone what waits, and whatever that calls forth. */
 void sim_runner_crash(struct sim *s);
@@ -347,6 +347,7 @@ struct sim {
     struct reader *reader;
     struct core *core;
     unsigned crashes; /* ends of the broker, of whatever kind */
+    bool may_starve;  /* memory may be missing: a start may say no */
 
     struct sim_redis redis;
     struct sim_runner runner;

@@ -2,10 +2,7 @@
  * starved.c: the n-th allocation inside the libraries fails, for every n, in this process: the same
  * as torture.py does with whole programs, but of the pure parts and much faster. Each call either
  * does what it does with memory, or says that memory is missing; its outputs are whole either way.
- *
- * The linker sends the allocations of everything that is linked here to the functions below.
  */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,61 +20,8 @@
 #include "schema/errors.h"
 #include "schema/limits.h"
 #include "schema/wire.h"
+#include "tests/torture/starve.h"
 #include "worker/run.h"
-
-static size_t seen, at; /* allocations since fail_at(), and the one that fails; 0: none */
-
-static bool fails(void)
-{
-    if (at == 0 || ++seen != at)
-        return false;
-    errno = ENOMEM;
-    return true;
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t count, size_t n);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t count, size_t n);
-void *__wrap_realloc(void *p, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t count, size_t n)
-{
-    return fails() ? NULL : __real_calloc(count, n);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
-
-/* Runs `once` with the first, the second, … allocation failing until none is left to fail. `once`
- * is told whether one failed when it calls has_failed(). */
-static bool has_failed(void)
-{
-    return at != 0 && seen >= at;
-}
-
-static size_t for_every_allocation(void (*once)(void))
-{
-    size_t n = 0;
-    bool was_met = true;
-
-    while (was_met) {
-        seen = 0;
-        at = ++n;
-        once();
-        was_met = has_failed();
-        at = 0;
-    }
-    return n - 1;
-}
 
 /* ---- JSON ---- */
 
@@ -109,7 +53,7 @@ static void read_object(void)
 
     buf_init(&out, SIZE_MAX);
     problem = json_to_msgpack(span_of_str(object), &JSON_DEFAULT_LIMITS, &out, NULL);
-    assert_int_equal(problem, has_failed() ? JSON_MEMORY : JSON_OK);
+    assert_int_equal(problem, starve_has_failed() ? JSON_MEMORY : JSON_OK);
     if (problem == JSON_OK)
         assert_true(span_is_equal(buf_span(&out), object_msgpack));
     else
@@ -124,7 +68,7 @@ static void write_object(void)
 
     buf_init(&out, SIZE_MAX);
     problem = json_from_msgpack(object_msgpack, &out, NULL);
-    assert_int_equal(problem, has_failed() ? JSON_MEMORY : JSON_OK);
+    assert_int_equal(problem, starve_has_failed() ? JSON_MEMORY : JSON_OK);
     if (problem == JSON_OK)
         assert_true(span_is_str(buf_span(&out), object));
     buf_done(&out);
@@ -134,15 +78,15 @@ static void check_object(void)
 {
     enum json_problem problem = json_check_msgpack(object_msgpack, &JSON_DEFAULT_LIMITS, NULL);
 
-    assert_int_equal(problem, has_failed() ? JSON_MEMORY : JSON_OK);
+    assert_int_equal(problem, starve_has_failed() ? JSON_MEMORY : JSON_OK);
 }
 
 static void json_says_that_memory_is_missing(void **state)
 {
     (void)state;
-    assert_in_range(for_every_allocation(read_object), 5, 50);
-    assert_in_range(for_every_allocation(write_object), 5, 50);
-    assert_in_range(for_every_allocation(check_object), 1, 50);
+    assert_in_range(starve_every(read_object), 5, 50);
+    assert_in_range(starve_every(write_object), 5, 50);
+    assert_in_range(starve_every(check_object), 1, 50);
 }
 
 /* ---- a request's body ---- */
@@ -161,7 +105,7 @@ static void read_body(void)
         buf_init(&scratch, SIZE_MAX);
         rc = body_read(forms[i], body, &scratch, &value, &fault);
         if (rc != 0) {
-            assert_true(has_failed());
+            assert_true(starve_has_failed());
             assert_int_equal(rc, JM_ENOMEM);
             assert_int_equal(fault.error, JM_ENOMEM);
         }
@@ -177,7 +121,7 @@ static void write_body(void)
 
     buf_init(&out, SIZE_MAX);
     rc = body_write(BODY_JSON, object_msgpack, &out, &fault);
-    assert_int_equal(rc, has_failed() ? JM_ENOMEM : 0);
+    assert_int_equal(rc, starve_has_failed() ? JM_ENOMEM : 0);
     buf_done(&out);
     buf_init(&out, SIZE_MAX);
     rc = body_write(BODY_MSGPACK, object_msgpack, &out, &fault);
@@ -189,8 +133,8 @@ static void write_body(void)
 static void a_body_is_never_called_wrong_or_too_large_for_it(void **state)
 {
     (void)state;
-    assert_in_range(for_every_allocation(read_body), 5, 50);
-    assert_in_range(for_every_allocation(write_body), 5, 50);
+    assert_in_range(starve_every(read_body), 5, 50);
+    assert_in_range(starve_every(write_body), 5, 50);
 }
 
 /* ---- a task's result ---- */
@@ -210,7 +154,7 @@ static void run_task(void)
     run_init(&call);
     run_open(&call, &job, NULL);
     run_native(&call, &task);
-    if (has_failed()) {
+    if (starve_has_failed()) {
         assert_int_equal(call.outcome, RUN_FAILED);
         assert_string_equal(call.code, errors_code(JM_ENOMEM));
         assert_int_equal(call.retry, WIRE_RETRY_DEFAULT);
@@ -223,7 +167,7 @@ static void run_task(void)
 static void a_result_without_memory_is_tried_again(void **state)
 {
     (void)state;
-    assert_in_range(for_every_allocation(run_task), 1, 10);
+    assert_in_range(starve_every(run_task), 1, 10);
 }
 
 /* ---- messages ---- */
@@ -238,8 +182,8 @@ static void encode_messages(void)
     job.args = event.result = object_msgpack;
     buf_init(&out, JM_FRAME_BYTES);
     wire_encode_job(&out, &job);
-    assert_int_equal(buf_has_failed(&out), has_failed());
-    assert_int_equal(buf_is_starved(&out), has_failed());
+    assert_int_equal(buf_has_failed(&out), starve_has_failed());
+    assert_int_equal(buf_is_starved(&out), starve_has_failed());
     buf_done(&out);
     buf_init(&out, JM_FRAME_BYTES);
     wire_encode_event(&out, &event);
@@ -251,7 +195,7 @@ static void encode_messages(void)
 static void a_message_is_whole_or_none(void **state)
 {
     (void)state;
-    assert_in_range(for_every_allocation(encode_messages), 2, 50);
+    assert_in_range(starve_every(encode_messages), 2, 50);
 }
 
 /* ---- the command line ---- */
@@ -272,7 +216,7 @@ static void refuse_words(void)
 
     buf_init(&text, 65536);
     assert_int_equal(opt_parse(&program, 2, argv, &n, &rest, &text), OPT_REFUSED);
-    assert_int_equal(buf_is_starved(&text), has_failed());
+    assert_int_equal(buf_is_starved(&text), starve_has_failed());
     buf_done(&text);
     assert_int_equal(opt_start(&program, 2, argv, &n, &rest), 2);
     opt_done(&rest);
@@ -281,7 +225,7 @@ static void refuse_words(void)
 static void a_wrong_command_line_is_refused_in_any_case(void **state)
 {
     (void)state;
-    assert_in_range(for_every_allocation(refuse_words), 1, 50);
+    assert_in_range(starve_every(refuse_words), 1, 50);
 }
 
 int main(void)
