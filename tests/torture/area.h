@@ -33,15 +33,28 @@ enum torture_kind {
     TORTURE_PIPE, /* write to a pipe */
 };
 
-enum { TORTURE_AREA_BYTES = 4096 };
+enum {
+    TORTURE_STACKS = 1 << 15,
+    TORTURE_AREA_BYTES = 4096 + TORTURE_STACKS * 16,
+};
+
+/* A place where calls come from: the whole stack of callers, in every process the same. */
+struct torture_stack {
+    _Atomic uint64_t id;   /* 0: a free place of the table */
+    _Atomic uint64_t seen; /* calls from there, while at == 0 */
+};
 
 struct torture_area {
     _Atomic uint32_t kind;  /* enum torture_kind; 0: nothing is counted */
     _Atomic uint32_t error; /* errno of the failure */
     _Atomic uint64_t at;    /* the call that fails, from 1 on; 0: none */
-    _Atomic uint64_t seen;  /* calls of the kind so far */
+    _Atomic uint64_t seen;  /* calls of the kind, and of the stack, so far */
     _Atomic uint64_t fired; /* 1: it has failed */
     _Atomic uint32_t role;  /* 0: every program; 1: not the children of a worker; 2: only they */
+    _Atomic uint64_t stack; /* only calls with this stack count; 0: all */
+    _Atomic uint64_t order; /* so many stacks were met */
+    char rest[4096 - 56];
+    struct torture_stack stacks[TORTURE_STACKS]; /* hashed by id */
 };
 
 #endif

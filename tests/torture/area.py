@@ -10,8 +10,10 @@ SHIM = (pathlib.Path(os.environ.get("JM_BIN", "build/asan/bin")).resolve().paren
         "lib/torture_shim.so")
 SUPPRESSIONS = pathlib.Path(__file__).resolve().with_name("lsan.supp")
 
-AREA_BYTES = 4096
-AT_KIND, AT_ERROR, AT_AT, AT_SEEN, AT_FIRED, AT_ROLE = 0, 4, 8, 16, 24, 32
+STACKS = 1 << 15
+HEAD_BYTES, STACK = 4096, struct.Struct("<QQ")
+AREA_BYTES = HEAD_BYTES + STACKS * STACK.size
+AT_KIND, AT_ERROR, AT_AT, AT_SEEN, AT_FIRED, AT_ROLE, AT_STACK, AT_ORDER = 0, 4, 8, 16, 24, 32, 40, 48
 
 KINDS = {name: number for number, name in enumerate(
     ("alloc", "file_write", "sync", "file_read", "receive", "send", "connect", "open", "handle",
@@ -64,11 +66,16 @@ class Area:
     def get(self, form, at):
         return struct.unpack(form, self.page[at:at + struct.calcsize(form)])[0]
 
-    def arm(self, kind, error, n):
-        """From now on the n-th call of the kind fails; with 0 they are only counted."""
+    def arm(self, kind, error, n, stack=0):
+        """From now on the n-th call of the kind fails, or the n-th from that stack of callers; with 0
+        they are only counted, each stack for itself."""
         self.disarm()
         trace = self.path.with_suffix(".trace")
         trace.unlink(missing_ok=True)
+        if n == 0:
+            self.page[HEAD_BYTES:] = bytes(AREA_BYTES - HEAD_BYTES)
+            self.put("<Q", AT_ORDER, 0)
+        self.put("<Q", AT_STACK, stack)
         self.put("<Q", AT_SEEN, 0)
         self.put("<Q", AT_FIRED, 0)
         self.put("<Q", AT_AT, n)
@@ -85,6 +92,13 @@ class Area:
     @property
     def fired(self):
         return self.get("<Q", AT_FIRED)
+
+    def stacks(self):
+        """{stack: calls from there} of the last count."""
+        found = {stack: calls for stack, calls in STACK.iter_unpack(self.page[HEAD_BYTES:]) if stack}
+        if len(found) != self.get("<Q", AT_ORDER):
+            raise ValueError("more stacks than the area has places for")
+        return found
 
     def trace(self):
         """Where the call was that failed."""

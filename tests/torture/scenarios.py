@@ -18,6 +18,7 @@ import harness  # noqa: E402
 
 ANSWER_S = 20  # a request that takes longer hangs
 SETTLE_S = 30  # likewise a job, after the fault
+WAIT_S = 10  # a request for the end of a job waits so long; then it is answered as it is
 TRUTHS = {200, 201, 202, 204}
 EXCUSES = {"out_of_memory", "internal", "storage_failed", "storage_full", "overloaded", "limit", "io",
            "shutting_down", "database_corrupt"}  # so SQLite calls a page that cannot be read
@@ -138,10 +139,12 @@ class Traffic:
         return answer.value if answer else None
 
     def submit_and_wait(self):
-        job = self.submit("/v1/jobs?wait=10")
+        begin = time.monotonic()
+        job = self.submit(f"/v1/jobs?wait={WAIT_S}")
         if job is None:
             return
         self.promise(job)
+        self.judge_wait(job, begin)
         if job["state"] == "succeeded" and job["result"] != self.number:
             raise Fault(f"a false result: {job}")
 
@@ -173,7 +176,23 @@ class Traffic:
             self.promise(job, "cancelled", "succeeded")
             if self.call("POST", path + "/retry"):
                 self.promise(job)
-        self.call("GET", path + "?wait=10")
+        self.wait_for_end(path)
+
+    def wait_for_end(self, path):
+        """A job that could not be cancelled is due in an hour: nobody waits for its end."""
+        job = self.call("GET", path)
+        if job is None or job.value["state"] == "scheduled":
+            return
+        begin = time.monotonic()
+        job = self.call("GET", f"{path}?wait={WAIT_S}")
+        if job:
+            self.judge_wait(job.value, begin)
+
+    def judge_wait(self, job, begin):
+        """Who waits is told when it is over, and not when his time is."""
+        if job["state"] == "succeeded" and time.monotonic() - begin >= WAIT_S:
+            raise Fault(f"the end of a job was told {time.monotonic() - begin:.1f} s after the request "
+                        f"that waited: {job}")
 
     def look(self):
         self.call("GET", "/v1/jobs?limit=3")
@@ -212,9 +231,11 @@ class Traffic:
 
 
 class Scenario:
-    """One kind of life. `count` and `try_case` call `run` with the area armed, then `check`."""
+    """One kind of life. `count` and `try_case` call `prepare`, `run` with the area armed, `check`."""
 
     kinds = [kind for kind in area.KINDS if kind != "pipe"]
+    per_stack = 3  # so many calls from one stack of callers fail, where each call would be too many
+    shards = 1  # so many processes share the cases of a whole run
 
     def __init__(self):
         self.ends = 0  # so many programs ended by a fault
@@ -232,7 +253,11 @@ class Scenario:
     def begin(self):
         """Starts what is there all the time."""
 
+    def prepare(self):
+        """What each case needs afresh."""
+
     def count(self, kind):
+        self.prepare()
         self.area.arm(kind, area.ERRORS[kind][0], 0)
         ends = self.ends
         self.run()
@@ -245,10 +270,11 @@ class Scenario:
             raise harness.Failure(f"without any fault: {faults}")
         return seen
 
-    def try_case(self, kind, error, n):
+    def try_case(self, kind, error, n, stack=0):
         """The violations of one case, as sentences."""
         faults = []
-        self.area.arm(kind, error, n)
+        self.prepare()
+        self.area.arm(kind, error, n, stack)
         try:
             self.run()
         except Fault as fault:
@@ -354,10 +380,40 @@ class BrokerServes(Scenario):
                         f"{self.traffic.look_at(last[0]['id']) if last[0] else ''}") from None
 
 
+class BrokerFirst(BrokerServes):
+    """The first requests that a broker serves: it prepares and allocates what it keeps."""
+
+    share = 5
+    shards = 2
+    kinds = [kind for kind in BrokerServes.kinds if kind not in ("receive", "send", "accept", "poll")]
+
+    def begin(self):
+        super().begin()
+        self.traffic.run()
+        self.traffic.settle()
+        self.stop()
+
+    def prepare(self):
+        self.start_broker()
+
+    def check(self):
+        return super().check() + self.stop()
+
+    def stop(self):
+        """What is wrong with the end of one that survived, as a list."""
+        broker = self.mill.broker
+        is_well = broker.stop() == 0 and not find_complaint(broker)
+        faults = [] if is_well else [f"its end in order: {broker.err[-6000:]}"]
+        broker.is_expected_to_fail = True
+        self.mill.forget(broker)
+        return faults
+
+
 class BrokerLife(BrokerServes):
     """A broker that starts on a database with jobs in all states, takes one more, and stops."""
 
     share = 10
+    shards = 4
 
     def begin(self):
         self.mill.start_redis()
@@ -545,42 +601,54 @@ class WorkerLife(WorkerServes):
 
 
 class Tool(BrokerServes):
-    """The tool, a command after the other, each a process of its own."""
+    """A command of the tool, a process of its own."""
 
-    share = 15
+    share = 3
+    words = ("submit", "echo", "--args=[7]", "--wait=10s")
+    expects = "[7]"
 
     def make_mill(self):
         return Mill("tool")
 
-    def run(self):
-        self.said = []
-        self.tool("submit", "echo", "--args=[7]", "--wait=10s", expects="[7]")
-        job = self.tool("submit", "noop", "--delay=1h", expects="")
-        if job:
-            self.tool("get", job, expects=job)
-            self.tool("cancel", job, expects="")
-        self.tool("jobs", "--limit=5", expects="")
-        self.tool("queues", expects="default")
+    def prepare(self):
+        """A job that it can look at or cancel."""
+        self.job = self.traffic.submit(delay_ms=3600000)["id"]
 
-    def tool(self, *words, expects):
-        """What it says if it succeeds; it may fail if it says why."""
-        program = self.mill.start("tool", harness.BIN / "jobmill",
-                                  words[0], "--url", f"unix:{self.mill.socket_path}", *words[1:])
+    def run(self):
+        self.run_program(harness.BIN / "jobmill", self.words[0], "--url",
+                         f"unix:{self.mill.socket_path}",
+                         *(self.job if word == "JOB" else word for word in self.words[1:]))
+
+    def run_program(self, *command):
+        """It says what it should if it succeeds; it may fail if it says why."""
+        program = self.mill.start("tool", *command)
         try:
             code = program.wait(ANSWER_S)
         except harness.Failure as failure:
             program.kill()
-            raise Fault(f"{words}: {failure}") from None
+            raise Fault(str(failure)) from None
         fault = find_fault_of_end(program, self.area.trace(), may_be_silent=True)
-        out = program.out.strip()
+        out = program.out
         self.ends += code != 0
         program.is_expected_to_fail = True
         self.mill.forget(program)
         if fault:
-            raise Fault(f"{words}: {fault}")
-        if code == 0 and expects not in out:
-            raise Fault(f"{words} ended with 0 and said {out!r}")
-        return out if code == 0 else None
+            raise Fault(fault)
+        self.judge(code, out)
+
+    def judge(self, code, out):
+        expected = self.job if self.expects == "JOB" else self.expects
+        if code == 0 and expected not in out:
+            raise Fault(f"it ended with 0 and said {out!r}")
+
+
+def tool(*its_words, its_expects=""):
+    """Of the other commands, a stack fails once: they share most with the first, where it does thrice."""
+    class OtherTool(Tool):
+        per_stack = 1
+        words = its_words
+        expects = its_expects
+    return OtherTool
 
 
 class Library(Tool):
@@ -589,20 +657,17 @@ class Library(Tool):
     share = 30
 
     def run(self):
-        program = self.mill.start("tool", harness.BIN / "torture_library",
-                                  f"unix:{self.mill.socket_path}")
-        try:
-            code = program.wait(ANSWER_S)
-        except harness.Failure as failure:
-            program.kill()
-            raise Fault(str(failure)) from None
-        fault = find_fault_of_end(program, self.area.trace(), may_be_silent=True)
-        out = program.out
-        program.is_expected_to_fail = True
-        self.mill.forget(program)
-        if fault or code != 0:
-            raise Fault(fault or f"it ended with {code}: {out}")
+        self.run_program(harness.BIN / "torture_library", f"unix:{self.mill.socket_path}")
+
+    def judge(self, code, out):
+        if code != 0:
+            raise Fault(f"it ended with {code}: {out}")
 
 
-ALL = {"broker-serves": BrokerServes, "broker-life": BrokerLife, "worker-serves": WorkerServes,
-       "child-serves": ChildServes, "worker-life": WorkerLife, "tool": Tool, "library": Library}
+# Those that take longest are first.
+ALL = {"broker-life": BrokerLife, "broker-first": BrokerFirst, "broker-serves": BrokerServes,
+       "worker-serves": WorkerServes, "child-serves": ChildServes, "worker-life": WorkerLife,
+       "library": Library, "tool-submit": Tool,
+       "tool-delay": tool("submit", "noop", "--delay=1h"), "tool-get": tool("get", "JOB", its_expects="JOB"),
+       "tool-cancel": tool("cancel", "JOB"), "tool-jobs": tool("jobs", "--limit=5"),
+       "tool-queues": tool("queues", its_expects="default")}

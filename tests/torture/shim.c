@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -30,7 +31,7 @@
 
 #include "tests/torture/area.h"
 
-enum { FRAMES = 24, EARLY_BYTES = 256 << 10, EARLY_ALIGN = 16 };
+enum { FRAMES = 24, DEEP = 64, EARLY_BYTES = 256 << 10, EARLY_ALIGN = 16 };
 
 static struct torture_area *area;
 static char trace_path[512];
@@ -60,12 +61,59 @@ static void leave_trace(void)
     is_inside = false;
 }
 
+/* Of the callers, by where they are in their programs and libraries: the same in every process. */
+static uint64_t stack_of_call(void)
+{
+    void *frames[DEEP];
+    uint64_t id = 1469598103934665603U;
+    int count;
+
+    is_inside = true;
+    count = backtrace(frames, DEEP);
+    for (int i = 0; i < count; i++) {
+        uint64_t address = (uint64_t)(uintptr_t)frames[i];
+        struct dl_find_object found;
+
+        if (_dl_find_object(frames[i], &found) == 0)
+            address -= found.dlfo_link_map->l_addr;
+        id = (id ^ address) * 1099511628211U;
+        id ^= id >> 29;
+    }
+    is_inside = false;
+    return id != 0 ? id : 1;
+}
+
+/* A full table is told by `order`. */
+static void note_stack(uint64_t id)
+{
+    for (uint64_t i = id, tries = 0; tries < TORTURE_STACKS; i++, tries++) {
+        struct torture_stack *stack = &area->stacks[i % TORTURE_STACKS];
+        uint64_t old = 0;
+
+        if (atomic_compare_exchange_strong(&stack->id, &old, id)) {
+            atomic_fetch_add(&area->order, 1);
+            old = id;
+        }
+        if (old == id) {
+            atomic_fetch_add(&stack->seen, 1);
+            return;
+        }
+    }
+    atomic_fetch_add(&area->order, 1);
+}
+
 /* True if this call is to fail; errno is set then. */
 static bool fails(enum torture_kind kind)
 {
+    uint64_t at, stack;
+
     if (!is_begun || area == NULL || is_inside || atomic_load(&area->kind) != kind)
         return false;
-    if (atomic_fetch_add(&area->seen, 1) + 1 != atomic_load(&area->at))
+    at = atomic_load(&area->at);
+    stack = atomic_load(&area->stack);
+    if (at == 0)
+        note_stack(stack_of_call());
+    if ((stack != 0 && stack != stack_of_call()) || atomic_fetch_add(&area->seen, 1) + 1 != at)
         return false;
     atomic_store(&area->fired, 1);
     leave_trace();
