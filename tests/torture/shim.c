@@ -105,15 +105,17 @@ static void note_stack(uint64_t id)
 /* True if this call is to fail; errno is set then. */
 static bool fails(enum torture_kind kind)
 {
-    uint64_t at, stack;
+    uint64_t at, stack, id = 0;
 
     if (!is_begun || area == NULL || is_inside || atomic_load(&area->kind) != kind)
         return false;
     at = atomic_load(&area->at);
     stack = atomic_load(&area->stack);
+    if (at == 0 || stack != 0)
+        id = stack_of_call();
     if (at == 0)
-        note_stack(stack_of_call());
-    if ((stack != 0 && stack != stack_of_call()) || atomic_fetch_add(&area->seen, 1) + 1 != at)
+        note_stack(id);
+    if ((stack != 0 && stack != id) || atomic_fetch_add(&area->seen, 1) + 1 != at)
         return false;
     atomic_store(&area->fired, 1);
     leave_trace();

@@ -37,6 +37,7 @@ import scenarios
 SKIPPED = 77
 SLOW_S = 4  # a case that takes longer is told, since it costs the run
 FEW = 500  # so many calls of a kind are tried one by one
+MET = 0.95  # of the stacks have to be met when they are to fail
 COUNTS = 6  # at most; a count that meets no new stack is the last
 
 
@@ -133,7 +134,7 @@ class Tally:
         if stack:
             self.stacks[stack] = self.stacks.get(stack, False) or bool(scenario.area.fired)
         if time.monotonic() - begin > SLOW_S:
-            print(f"slow: {self.name} {kind} {error} {n}: {time.monotonic() - begin:.1f} s\n"
+            print(f"slow: {self.name} {kind} {error} {stack:x} {n}: {time.monotonic() - begin:.1f} s\n"
                   f"{scenario.area.trace()}", file=sys.stderr, flush=True)
         for what in faults:
             self.add_violation(what, kind=kind, error=error, stack=f"{stack:x}", n=n, where=scenario.area.trace())
@@ -142,6 +143,12 @@ class Tally:
         self.found.append({"scenario": self.name, **where, "what": what})
         words = " ".join(str(word) for word in where.values())
         print(f"VIOLATION {self.name} {what}: {words}", file=sys.stderr, flush=True)
+
+    def check_stacks(self):
+        """What is tried at nothing finds nothing. A few depend on the moment."""
+        met = sum(self.stacks.values())
+        if met < MET * len(self.stacks):
+            self.add_violation(f"calls came from {met} of {len(self.stacks)} stacks only", kind="end")
 
     def result(self, scenario, calls):
         usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -163,6 +170,7 @@ def run_scenario(name, options):
         calls = {kind: known for kind, known in calls.items() if known.total}
         rng = random.Random(f"{options.seed}/{name}")
         tally.add_all(scenario, cases_of(calls, scenario, options, rng))
+        tally.check_stacks()
         for what in scenario.end():
             tally.add_violation(what, kind="end")
         return tally.result(scenario, calls)
