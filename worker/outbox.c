@@ -103,6 +103,16 @@ static size_t gather(struct outbox *outbox, struct span *words)
     return count;
 }
 
+static void on_retry(uv_timer_t *timer)
+{
+    outbox_flush(JM_CONTAINER_OF(timer, struct outbox, retry));
+}
+
+static void flush_later(struct outbox *outbox)
+{
+    (void)uv_timer_start(&outbox->retry, on_retry, OUTBOX_RETRY_MS, 0);
+}
+
 void outbox_flush(struct outbox *outbox)
 {
     struct span words[2 + OUTBOX_PUSH_ENTRIES];
@@ -119,11 +129,8 @@ void outbox_flush(struct outbox *outbox)
     CRASH_POINT("before-events");
     if (redis_line_send(outbox->link, &outbox->push, words, 2 + count) == 0)
         outbox->sent_count = count;
-}
-
-static void on_retry(uv_timer_t *timer)
-{
-    outbox_flush(JM_CONTAINER_OF(timer, struct outbox, retry));
+    else if (redis_line_is_up(outbox->link))
+        flush_later(outbox); /* no memory; when a link comes up, the outbox is flushed anyway */
 }
 
 static void on_pushed(struct redis_command *command, int error, const struct redis_claim *claim)
@@ -140,7 +147,7 @@ static void on_pushed(struct redis_command *command, int error, const struct red
         if (!outbox->is_failing)
             log_warn("Redis refuses events: %s", command->error);
         outbox->is_failing = true;
-        (void)uv_timer_start(&outbox->retry, on_retry, OUTBOX_RETRY_MS, 0);
+        flush_later(outbox);
     }
     outbox->sent_count = 0;
     if (list_is_empty(&outbox->entries))

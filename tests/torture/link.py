@@ -1,4 +1,4 @@
-"""Runs torture_link (link.c) against a real Redis, with the shim that makes allocations fail."""
+"""Runs torture_link or torture_outbox against a real Redis, with the shim that makes allocations fail."""
 
 import sys
 
@@ -8,9 +8,10 @@ import harness
 
 
 def main():
-    with scenarios.Mill("link") as mill:
+    name = sys.argv[1]
+    with scenarios.Mill(name) as mill:
         mill.start_redis()
-        program = mill.start("link", harness.BIN / "torture_link", mill.redis_path)
+        program = mill.start(name, harness.BIN / f"torture_{name}", mill.redis_path)
         code = program.wait()
         print(program.out, end="", flush=True)
     return code
