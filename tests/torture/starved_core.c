@@ -134,11 +134,10 @@ static void look(void)
 
 static void live(unsigned seconds)
 {
-    for (unsigned i = 0; i < 10 * seconds; i++) {
-        sim_run_ms(life->sim, 100);
+    for (unsigned i = 0; i < 4 * seconds; i++) {
+        sim_run_ms(life->sim, 250);
         work();
-        if (i % 10 == 0)
-            look();
+        look();
     }
 }
 
