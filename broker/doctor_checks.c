@@ -320,7 +320,7 @@ static int run_check(struct doctor *d, const struct check *c)
 
 int doctor_checks_run(struct doctor *d)
 {
-    int rc = SQLITE_OK;
+    int rc = doctor_unnamed_check(d);
 
     for (size_t i = 0; rc == SQLITE_OK && i < JM_COUNT_OF(checks); i++)
         rc = run_check(d, &checks[i]);
@@ -356,8 +356,9 @@ static int look_again(struct doctor *d)
 
         for (size_t j = 0; j < JM_COUNT_OF(checks); j++)
             f->is_mended = f->is_mended || f->code == checks[j].code;
+        f->is_mended = f->is_mended || strcmp(f->code, "unnamed") == 0;
         for (size_t j = 0; j < again.report.count; j++)
-            f->is_mended = f->is_mended && f->code != again.report.findings[j].code;
+            f->is_mended = f->is_mended && strcmp(f->code, again.report.findings[j].code) != 0;
     }
     doctor_report_done(&again.report);
     return rc;
@@ -370,6 +371,8 @@ int doctor_checks_repair(struct doctor *d)
                           "BEGIN IMMEDIATE",
                           NULL, NULL, NULL);
 
+    if (rc == SQLITE_OK)
+        rc = doctor_unnamed_check(d);
     for (size_t i = 0; rc == SQLITE_OK && i < JM_COUNT_OF(checks); i++)
         rc = repair(d, &checks[i]);
     if (rc == SQLITE_OK)

@@ -5,6 +5,7 @@
  *     doctor_files.c    the files and their copy
  *     doctor_checks.c   what is wrong with the rows, as a table of queries, each with its repair
  *     doctor_words.c    the functions that these queries use
+ *     doctor_unnamed.c  how many jobs are gone without a name
  *     doctor_pages.c    what is wrong with pages, indexes and tables
  *     doctor_salvage.c  a new database of what can be read of a damaged one
  *     doctor_report.c   how it is told
@@ -56,6 +57,10 @@ int doctor_ask(sqlite3 *db, const char *sql, int64_t *ret_value) JM_MUST_CHECK;
 /* Adds a finding for each thing that is wrong. SQLite's code, if a check could not be made. */
 int doctor_pages_check(struct doctor *d) JM_MUST_CHECK;
 int doctor_checks_run(struct doctor *d) JM_MUST_CHECK;
+
+/* Adds a finding for the jobs of which nothing is left but that they were counted. Before rows are
+ * mended. SQLite's code. */
+int doctor_unnamed_check(struct doctor *d) JM_MUST_CHECK;
 
 /* Sets the definitions of tables to those of the schema. SQLite's code. */
 int doctor_pages_define(struct doctor *d) JM_MUST_CHECK;

@@ -1,10 +1,13 @@
 #include "broker/doctor_report.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/body.h"
+#include "broker/render.h"
 #include "lib/utf8.h"
 #include "schema/id.h"
 
@@ -80,16 +83,30 @@ size_t doctor_report_open(const struct doctor_report *r)
 
 /* ---- for people ---- */
 
+enum { JOB_TEXT_BYTES = 24 };
+
+static void format_job(int64_t id, char ret_text[JOB_TEXT_BYTES])
+{
+    if (id <= 0) /* nobody was ever told such a one */
+        snprintf(ret_text, JOB_TEXT_BYTES, "%" PRId64, id);
+    else
+        id_format((uint64_t)id, ret_text);
+}
+
 static void put_id(struct buf *out, int64_t id)
 {
-    char text[ID_TEXT_BYTES];
+    char text[JOB_TEXT_BYTES];
 
-    if (id <= 0) { /* nobody was ever told such a one */
-        buf_printf(out, "%" PRId64, id);
-        return;
-    }
-    id_format((uint64_t)id, text);
+    format_job(id, text);
     buf_put_str(out, text);
+}
+
+static void render_job(struct render_array *a, int64_t id)
+{
+    char text[JOB_TEXT_BYTES];
+
+    format_job(id, text);
+    render_item_str(a, span_of_str(text));
 }
 
 static int64_t lost_id(const struct doctor_report *r, size_t i)
@@ -128,6 +145,9 @@ static void write_text(const struct doctor_report *r, const char *path, struct b
         }
         buf_put_str(out, "\n");
     }
+    if (r->unnamed > 0)
+        buf_printf(out, "lost    %" PRId64 " jobs besides, of which not even the id can be read\n",
+                   r->unnamed);
     buf_put_span(out, buf_span(&r->notes));
     if (r->backup[0] != '\0')
         buf_printf(out, "The files as they were before: %s\n", r->backup);
@@ -142,94 +162,112 @@ static void write_text(const struct doctor_report *r, const char *path, struct b
 /* ---- for machines ---- */
 
 /* What is no UTF-8 (a path may be anything) becomes '?'. */
-static void put_string(struct buf *out, const char *text)
+static struct span clean(const char *text, char ret_clean[PATH_MAX])
 {
     bool is_text = utf8_is_valid(span_of_str(text));
 
-    buf_put_str(out, "\"");
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-
-        if (c == '"' || c == '\\')
-            buf_printf(out, "\\%c", c);
-        else if (c < 0x20)
-            buf_printf(out, "\\u%04x", c);
-        else
-            buf_put_u8(out, c >= 0x80 && !is_text ? '?' : c);
-    }
-    buf_put_str(out, "\"");
+    snprintf(ret_clean, PATH_MAX, "%s", text);
+    for (char *at = ret_clean; !is_text && *at != '\0'; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    return span_of_str(ret_clean);
 }
 
-static void put_member(struct buf *out, const char *name, const char *value)
+static void render_text(struct render_map *m, const char *key, const char *text)
 {
-    buf_printf(out, "\"%s\":", name);
-    put_string(out, value);
+    char cleaned[PATH_MAX];
+
+    render_str(m, key, clean(text, cleaned));
 }
 
-static void put_json_id(struct buf *out, size_t i, int64_t id)
+static void render_finding(const struct doctor_finding *f, struct buf *out)
 {
-    buf_put_str(out, i > 0 ? ",\"" : "\"");
-    put_id(out, id);
-    buf_put_str(out, "\"");
-}
+    struct render_array jobs;
+    struct render_map m;
 
-static void write_json_finding(const struct doctor_finding *f, struct buf *out)
-{
-    buf_put_str(out, "{");
-    put_member(out, "code", f->code);
-    buf_put_str(out, ",");
-    put_member(out, "what", f->what);
-    buf_put_str(out, ",");
-    put_member(out, "remedy", f->remedy);
-    buf_printf(out, ",\"count\":%" PRId64 ",\"mended\":%s,\"jobs\":[", f->count,
-               f->is_mended ? "true" : "false");
+    render_open_map(&m, out);
+    render_word(&m, "code", f->code);
+    render_text(&m, "what", f->what);
+    render_word(&m, "remedy", f->remedy);
+    render_i64(&m, "count", f->count);
+    render_bool(&m, "mended", f->is_mended);
+    render_key(&m, "jobs");
+    render_open_array(&jobs, out);
     for (size_t i = 0; i < f->id_count; i++)
-        put_json_id(out, i, f->ids[i]);
-    buf_put_str(out, "]}");
+        render_job(&jobs, f->ids[i]);
+    render_close_array(&jobs);
+    render_close_map(&m);
 }
 
-static void write_notes(const struct doctor_report *r, struct buf *out)
+static void render_notes(const struct doctor_report *r, struct buf *out)
 {
     struct span rest = buf_span(&r->notes);
-    char line[DOCTOR_TEXT_BYTES];
-    bool is_first = true;
+    char line[DOCTOR_TEXT_BYTES], cleaned[PATH_MAX];
+    struct render_array notes;
 
+    render_open_array(&notes, out);
     while (rest.len > 0) {
         const uint8_t *end = memchr(rest.data, '\n', rest.len);
         size_t len = end != NULL ? (size_t)(end - rest.data) : rest.len;
 
         snprintf(line, sizeof(line), "%.*s", (int)len, (const char *)rest.data);
-        buf_put_str(out, is_first ? "" : ",");
-        put_string(out, line);
-        is_first = false;
+        render_item_str(&notes, clean(line, cleaned));
         len += end != NULL;
         rest = span_of(rest.data + len, rest.len - len);
     }
+    render_close_array(&notes);
+}
+
+static void render_lists(const struct doctor_report *r, struct render_map *m, struct buf *out)
+{
+    struct render_array list;
+
+    render_key(m, "findings");
+    render_open_array(&list, out);
+    for (size_t i = 0; i < r->count; i++) {
+        render_item(&list);
+        render_finding(&r->findings[i], out);
+    }
+    render_close_array(&list);
+    render_key(m, "lost");
+    render_open_array(&list, out);
+    for (size_t i = 0; i < r->lost.len / sizeof(int64_t); i++)
+        render_job(&list, lost_id(r, i));
+    render_close_array(&list);
+    if (r->unnamed == DOCTOR_UNNAMED_UNKNOWN)
+        render_nil(m, "unnamed");
+    else
+        render_i64(m, "unnamed", r->unnamed);
+    render_key(m, "notes");
+    render_notes(r, out);
+}
+
+static void render_report(const struct doctor_report *r, const char *path, struct buf *out)
+{
+    struct render_map m;
+
+    render_open_map(&m, out);
+    render_text(&m, "database", path);
+    render_word(&m, "status",
+                doctor_report_open(r) > 0 ? "damaged"
+                : r->count > 0            ? "mended"
+                                          : "healthy");
+    render_lists(r, &m, out);
+    render_text(&m, "backup", r->backup);
+    render_close_map(&m);
 }
 
 static void write_json(const struct doctor_report *r, const char *path, struct buf *out)
 {
-    const char *status = doctor_report_open(r) > 0 ? "damaged"
-                         : r->count > 0            ? "mended"
-                                                   : "healthy";
+    struct buf msgpack;
+    struct fault fault;
 
-    buf_put_str(out, "{");
-    put_member(out, "database", path);
-    buf_put_str(out, ",");
-    put_member(out, "status", status);
-    buf_put_str(out, ",\"findings\":[");
-    for (size_t i = 0; i < r->count; i++) {
-        buf_put_str(out, i > 0 ? "," : "");
-        write_json_finding(&r->findings[i], out);
-    }
-    buf_put_str(out, "],\"lost\":[");
-    for (size_t i = 0; i < r->lost.len / sizeof(int64_t); i++)
-        put_json_id(out, i, lost_id(r, i));
-    buf_put_str(out, "],\"notes\":[");
-    write_notes(r, out);
-    buf_put_str(out, "],");
-    put_member(out, "backup", r->backup);
-    buf_put_str(out, "}\n");
+    buf_init(&msgpack, out->max);
+    render_report(r, path, &msgpack);
+    if (buf_has_failed(&msgpack) || body_write(BODY_JSON, buf_span(&msgpack), out, &fault) != 0)
+        out->failed = true;
+    buf_put_str(out, "\n");
+    buf_done(&msgpack);
 }
 
 void doctor_report_write(const struct doctor_report *r, const char *path, bool is_json,

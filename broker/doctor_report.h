@@ -11,7 +11,12 @@
 #include "lib/attr.h"
 #include "lib/buf.h"
 
-enum { DOCTOR_FINDINGS_MAX = 64, DOCTOR_IDS_SHOWN = 20, DOCTOR_TEXT_BYTES = 400 };
+enum {
+    DOCTOR_FINDINGS_MAX = 64,
+    DOCTOR_IDS_SHOWN = 20,
+    DOCTOR_TEXT_BYTES = 400,
+    DOCTOR_UNNAMED_UNKNOWN = -1, /* the counts that would say it are damaged too */
+};
 
 struct doctor_finding {
     const char *code;   /* a stable word; static */
@@ -28,6 +33,7 @@ struct doctor_report {
     size_t count;
     struct buf notes;               /* sentences, a line each, about what is no fault */
     struct buf lost;                /* int64_t each: jobs of which something could not be read */
+    int64_t unnamed;                /* as many more are gone, or DOCTOR_UNNAMED_UNKNOWN */
     char backup[DOCTOR_TEXT_BYTES]; /* the copy that was made, or "" */
 };
 

@@ -214,6 +214,8 @@ static int copy_table(struct doctor *d, sqlite3 *to, const char *name, bool has_
         t.is_broken = true;
         rc = SQLITE_OK;
     }
+    if ((t.is_broken || t.refused > 0) && strcmp(name, "counts") == 0)
+        d->report.unnamed = DOCTOR_UNNAMED_UNKNOWN;
     if (t.is_broken || t.refused > 0)
         doctor_report_note(&d->report,
                            "Of the table %s a part could not be read; %" PRId64

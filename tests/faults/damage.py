@@ -3,12 +3,13 @@ bytes, pages and whole files, with and without the log of a killed broker.
 
 usage: damage.py [--cases N] [--seed N] [--only N]
 
-For each: the real broker starts on it. It may refuse, or end when it is asked for the jobs, with a
-sentence that names the file; then `jobmill doctor --repair` runs, and the broker starts on what that
-left. Or it serves. A violation is: no sentence; a job that is not there and that no report has named;
-a job in another state than it was, unnamed; a repair that leaves what a start refuses; a doctor or
-broker that crashes or hangs. (Values have no checksum: a flipped bit inside of one is not seen by
-anybody, and is counted.) The last line is a JSON summary; exit status 1 if there were violations.
+For each: the real broker starts on it. It may refuse, or end when it is asked for the jobs,
+with a sentence that names the file; then `jobmill doctor --repair` runs, and
+the broker starts on what that left. Or it serves. A violation is: no sentence; a job that is not there
+and that no report has named, or, of those whose ids stand nowhere any more, counted; a job in another
+state than it was, unnamed; a repair that leaves what a start refuses; a doctor or broker that crashes
+or hangs. (Values have no checksum: a flipped bit inside of one is not seen by anybody, and is counted.)
+The last line is a JSON summary; exit status 1 if there were violations.
 """
 
 import argparse
@@ -165,6 +166,8 @@ class Sweep:
         self.ends = collections.Counter()
         self.violations = []
         self.unseen_values = 0
+        self.unnamed = 0  # jobs that are gone, and a report said how many
+        self.uncounted = 0  # likewise, and it said that this cannot be told
 
     def violate(self, what):
         if sum(violation["case"] == self.case for violation in self.violations) < SHOWN:
@@ -189,7 +192,7 @@ class Sweep:
         answers = self.serve(mill)
         if answers is not None:
             self.ends["served"] += 1
-            self.compare(answers, set(), False)
+            self.compare(answers, set(), False, 0)
             return
         report = self.repair(mill)
         if report is None:
@@ -204,7 +207,7 @@ class Sweep:
         for low, high in re.findall(r"of the table jobs no row between the ids (\d+) and (\d+) could",
                                     "\n".join(report["notes"]), re.I):
             lost |= {job for job in self.known if int(low) <= number_of(job) <= int(high)}
-        self.compare(answers, lost, "files" in codes)
+        self.compare(answers, lost, "files" in codes, report["unnamed"])
 
     def serve(self, mill):
         """What the broker answers for every job; None if it refused or ended, with a sentence."""
@@ -247,18 +250,29 @@ class Sweep:
             self.violate(f"the doctor ended with {run.returncode}: {run.stderr[-500:]!r}")
         return None
 
-    def compare(self, answers, lost, is_log_given_up):
+    def compare(self, answers, lost, is_log_given_up, unnamed):
+        """`unnamed`: how many jobs may be gone whose ids were not told; None: any."""
+        gone = [job for job, answer in answers.items() if answer.status == 404 and job not in lost]
+        if not is_log_given_up:
+            self.judge_gone(gone, unnamed)
         for job, answer in answers.items():
             if job in lost:
                 continue
-            if answer.status == 404 and not is_log_given_up:
-                self.violate(f"{job} is gone and nobody said so")
-            elif answer.status == 200:
+            if answer.status == 200:
                 self.compare_job(job, answer.value, is_log_given_up)
             elif answer.status == 406:  # no UTF-8 any more: a value, too
                 self.unseen_values += 1
             elif answer.status not in (404, 500):
                 self.violate(f"{job}: {answer}")
+
+    def judge_gone(self, gone, unnamed):
+        if unnamed is None:
+            self.uncounted += len(gone)
+        elif len(gone) <= unnamed:
+            self.unnamed += len(gone)
+        else:
+            for job in gone:
+                self.violate(f"{job} is gone and nobody said so ({len(gone)} such, {unnamed} were counted)")
 
     def compare_job(self, job, found, is_log_given_up):
         state, args = self.known[job]
@@ -270,6 +284,7 @@ class Sweep:
     def summary(self, cases):
         return {"part": "damage", "cases": cases, "kinds": dict(sorted(self.kinds.items())),
                 "ends": dict(self.ends), "unseen_values": self.unseen_values,
+                "unnamed": self.unnamed, "uncounted": self.uncounted,
                 "violations": self.violations}
 
 

@@ -264,7 +264,7 @@ class Documents(unittest.TestCase):
         self.assertGreater(len(checks), 20)
         self.assertEqual(checks, rows[-len(checks):])
         others = set()
-        for name in ("", "_files", "_pages"):
+        for name in ("", "_files", "_pages", "_unnamed"):
             others |= set(re.findall(r'doctor_report_add\(\s*&d->report,\s*(?:is_index \? )?"(\w+)"',
                                      read(f"broker/doctor{name}.c")))
         self.assertEqual(others | {"pages"}, {code for code, _, _ in rows[:-len(checks)]})

@@ -121,6 +121,7 @@ class Damage(unittest.TestCase):
             mended = json.loads(self.examined(mill, HEALTHY, "--json", "--repair"))
             self.assertEqual(mended["status"], "mended")
             self.assertEqual(sorted(mended["lost"]), sorted(waiting))
+            self.assertEqual(mended["unnamed"], 0)
             self.assertEqual(json.loads(self.examined(mill, HEALTHY, "--json"))["findings"], [])
             self.goes_on(mill, done, waiting, lost=waiting)
             self.assertEqual(mill.post(f"/v1/jobs/{waiting[0]}/retry").status, 200)

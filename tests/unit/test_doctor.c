@@ -255,6 +255,24 @@ static void an_index_that_lacks_a_row_is_made_anew(void **state)
     fixture_check_counts(f);
 }
 
+static void jobs_that_left_no_name_are_counted(void **state)
+{
+    struct fixture *f = *state;
+
+    damage_exec(f,
+                "DELETE FROM jobs WHERE id IN (5, 9, 13); DELETE FROM live WHERE id IN (5, 9, 13)");
+    assert_int_equal(doctor(f, false), DOCTOR_FINDINGS);
+    assert_non_null(strstr(report, "FOUND   unnamed: 3 jobs were counted of which nothing is left "
+                                   "that names them; their queues: q (2), p (1).\n"));
+    assert_int_equal(doctor(f, true), DOCTOR_HEALTHY);
+    assert_non_null(strstr(report, "mended  unnamed: "));
+    assert_non_null(
+        strstr(report, "lost    3 jobs besides, of which not even the id can be read\n"));
+    assert_int_equal(doctor(f, false), DOCTOR_HEALTHY);
+    fixture_open(f);
+    fixture_check_counts(f);
+}
+
 /* ---- a salvage ---- */
 
 /* The leaf of `jobs` in which a job is, by the text of its row. */
@@ -298,6 +316,19 @@ static void a_damaged_page_costs_only_what_was_on_it(void **state)
     assert_int_equal(fixture_get(f, 2).state, JOB_SUCCEEDED);
     assert_int_equal(fixture_get(f, 8).state, JOB_FAILED);
     submit(f, 30, "q", JOB_QUEUED);
+}
+
+static void without_the_counts_nobody_knows_who_is_gone(void **state)
+{
+    struct fixture *f = *state;
+
+    damage_exec(f, "DELETE FROM jobs WHERE id = 5; DELETE FROM live WHERE id = 5");
+    damage_page(f, page_of(f, "SELECT rootpage FROM sqlite_schema WHERE name = 'counts'"));
+    assert_int_equal(doctor(f, true), DOCTOR_HEALTHY);
+    assert_null(strstr(report, "unnamed"));
+    assert_non_null(strstr(report, "Whether jobs are gone without a name cannot be told"));
+    fixture_open(f);
+    fixture_check_counts(f);
 }
 
 /* SQLite opens it no more; the doctor does, and what it calls mended is. */
@@ -447,6 +478,8 @@ int main(void)
         DOCTOR_TEST(it_does_not_run_beside_a_broker),
         DOCTOR_TEST(every_finding_is_found_mended_and_gone),
         DOCTOR_TEST(an_index_that_lacks_a_row_is_made_anew),
+        DOCTOR_TEST(jobs_that_left_no_name_are_counted),
+        DOCTOR_TEST(without_the_counts_nobody_knows_who_is_gone),
         DOCTOR_TEST(a_damaged_page_costs_only_what_was_on_it),
         DOCTOR_TEST(a_cut_database_is_salvaged),
         DOCTOR_TEST(requests_on_a_damaged_page_are_told_one_by_one),
