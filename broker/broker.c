@@ -33,13 +33,6 @@ static void on_fatal(void *owner, const char *sentence)
     _exit(1);
 }
 
-/* On whichever thread has read it. */
-static void on_damage(const char *sentence)
-{
-    log_error("the broker ends: %s", sentence);
-    _exit(1);
-}
-
 /* To go on would forget jobs; the next start finds them in the database. */
 static void give_up_for_memory(void)
 {
@@ -72,7 +65,8 @@ static int start_store(struct broker *b)
                               .retain_ms = b->conf.retain_ms,
                               .retain_failed_ms = b->conf.retain_failed_ms,
                               .idempotency_ms = b->conf.idempotency_ms,
-                              .on_damage = on_damage};
+                              .on_damage = damage_note,
+                              .damage_owner = &b->damage};
     struct writer_callbacks callbacks = {.owner = b,
                                          .on_fatal = on_fatal,
                                          .on_counts = on_counts,
@@ -166,6 +160,7 @@ static void on_metrics(void *outside, struct metrics_outside *ret_metrics)
     ret_metrics->http_timeouts = http->timeouts;
     ret_metrics->http_stalled = http->stalled;
     ret_metrics->http_unread_bytes = http->unread_bytes;
+    ret_metrics->damaged_reads = damage_reads(&b->damage);
     ret_metrics->redis_requests = redis->answered;
     ret_metrics->redis_strange_keys = redis->strange_keys;
     ret_metrics->redis_round_trip_ns_sum = redis->round_trip_ns_sum;
@@ -174,14 +169,16 @@ static void on_metrics(void *outside, struct metrics_outside *ret_metrics)
 
 static int start_api(struct broker *b)
 {
-    struct api_conf conf = {
-        .core = &b->core,
-        .reader = b->reader,
-        .store = {.path = b->conf.db, .clock = clock_real(), .on_damage = on_damage},
-        .loop = &b->loop,
-        .max_item_bytes = b->conf.max_body_bytes,
-        .outside = b,
-        .on_metrics = on_metrics};
+    struct api_conf conf = {.core = &b->core,
+                            .reader = b->reader,
+                            .store = {.path = b->conf.db,
+                                      .clock = clock_real(),
+                                      .on_damage = damage_note,
+                                      .damage_owner = &b->damage},
+                            .loop = &b->loop,
+                            .max_item_bytes = b->conf.max_body_bytes,
+                            .outside = b,
+                            .on_metrics = on_metrics};
     int status = api_init(&b->api, &conf);
 
     if (status == 0)

@@ -5,6 +5,7 @@
  *       ├─ timers    loop_timer.h      "call me at T"
  *       ├─ store     store.h           given to the writer thread as soon as that runs
  *       ├─ writer    writer.h          the store's thread; gives the runner
+ *       ├─ damage    damage.h          what reads have met; any thread
  *       ├─ reader    reader.h          point reads on the loop
  *       ├─ carrier   carrier_redis.h   Redis
  *       ├─ core      core.h            everything that decides; knows only the four above, as seams
@@ -24,6 +25,7 @@
 #include "broker/api.h"
 #include "broker/carrier_redis.h"
 #include "broker/core.h"
+#include "broker/damage.h"
 #include "broker/http_server.h"
 #include "broker/loop_timer.h"
 #include "broker/reader.h"
@@ -57,6 +59,7 @@ struct broker {
     struct loop_timer timers;
     struct store *store;
     struct writer *writer;
+    struct damage damage;
     struct reader *reader;
     struct carrier_redis *carrier;
     struct core core;

@@ -192,6 +192,8 @@ static void write_front(struct buf *out, const struct metrics_outside *s)
                  "HTTP connections that the broker ended, by reason.");
     put(out, "http_unread_bytes", "gauge", s->http_unread_bytes,
         "Memory held for clients that have not read their answers.");
+    put(out, "damaged_reads_total", "counter", s->damaged_reads,
+        "Reads that met damage in the database: run `jobmill doctor`.");
     put(out, "redis_strange_keys_total", "counter", s->redis_strange_keys,
         "Keys removed from Redis because they were of another type than jobmill's.");
     put(out, "redis_round_trips_total", "counter", s->redis_requests, "Answers from Redis.");

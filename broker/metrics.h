@@ -21,7 +21,8 @@ struct metrics_outside {
     uint64_t http_timeouts;
     uint64_t http_stalled;
     uint64_t http_unread_bytes; /* kept for clients now */
-    uint64_t redis_requests;    /* answered */
+    uint64_t damaged_reads;
+    uint64_t redis_requests; /* answered */
     uint64_t redis_strange_keys;
     uint64_t redis_round_trip_ns_sum;
     uint64_t redis_round_trip_ns_max;

@@ -21,18 +21,20 @@ static const char *const statements[READER_SQL_COUNT] = {
 /* Longer buffers are given back. */
 enum { READER_KEEP_BYTES = 64 << 10, READER_MAX_BYTES = 64 << 20 };
 
-/* What SQLite itself calls damage, and not what of a row cannot be decoded. */
+/* Damage is what SQLite itself calls so, and what of a row cannot be decoded. */
 int reader_error(struct reader *r, int rc)
 {
     int error = store_db_error(rc);
     char sentence[400];
 
-    if (error == JM_ECORRUPT && r->on_damage != NULL &&
-        store_db_error(sqlite3_errcode(r->db)) == JM_ECORRUPT) {
+    if (error == JM_ECORRUPT && r->on_damage != NULL) {
+        bool is_sqlite = store_db_error(sqlite3_errcode(r->db)) == JM_ECORRUPT;
+
         snprintf(sentence, sizeof(sentence),
-                 "The database failed at a read: %s (SQLite code %d).%s", sqlite3_errmsg(r->db), rc,
+                 "The database failed at a read: %s (SQLite code %d).%s",
+                 is_sqlite ? sqlite3_errmsg(r->db) : "a record of ours cannot be decoded", rc,
                  STORE_DAMAGE_REMEDY);
-        r->on_damage(sentence);
+        r->on_damage(r->damage_owner, sentence);
     }
     return error == JM_EFULL ? JM_ESTORE : error;
 }
@@ -46,6 +48,7 @@ int reader_open(const struct store_conf *conf, struct reader **ret_reader)
         return JM_ENOMEM;
     r->clock = conf->clock;
     r->on_damage = conf->on_damage;
+    r->damage_owner = conf->damage_owner;
     buf_init(&r->bytes, READER_MAX_BYTES);
     buf_init(&r->frame, JM_FRAME_BYTES);
     rc = store_db_open(conf, STORE_DB_READER, &r->db);

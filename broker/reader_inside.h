@@ -99,7 +99,8 @@ enum reader_sql {
 struct reader {
     sqlite3 *db;
     struct clock *clock;
-    void (*on_damage)(const char *sentence);
+    void (*on_damage)(void *damage_owner, const char *sentence);
+    void *damage_owner;
     sqlite3_stmt *stmts[READER_SQL_COUNT];
     unsigned depth;   /* of reader_begin */
     struct buf bytes; /* what the spans of the last view point into */
@@ -111,7 +112,7 @@ static inline struct store_query reader_use(struct reader *r, enum reader_sql wh
     return store_query_of(r->stmts[which]);
 }
 
-/* A read that fails ends nothing, but it is never JM_EFULL, and damage is told at once. */
+/* A read that fails ends nothing, but it is never JM_EFULL, and damage is told. */
 int reader_error(struct reader *r, int rc);
 
 enum { READER_ANY_BYTES = INT32_MAX }; /* no blob of SQLite's is longer */

@@ -37,8 +37,9 @@ struct store_conf {
     uint64_t retain_ms;        /* how long an end is kept; 0 stands for JM_RETAIN_DEFAULT_MS */
     uint64_t retain_failed_ms; /* that of a failed job; 0 stands for JM_RETAIN_FAILED_MS */
     uint64_t idempotency_ms;   /* how long a key is kept; 0 stands for JM_IDEMPOTENCY_WINDOW_MS */
-    void (*on_damage)(
-        const char *sentence); /* SQLite found damage in a read; any thread; or NULL */
+    /* SQLite found damage in a read; any thread; or NULL. */
+    void (*on_damage)(void *damage_owner, const char *sentence);
+    void *damage_owner;
 };
 
 /* What an error of a damaged database tells besides. */

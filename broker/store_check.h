@@ -1,7 +1,7 @@
 /*
  * store_check.h: whether a database may be served, asked at each start and cheap enough for that.
- * What it cannot see is found when it is touched, and ends the broker; `jobmill doctor` looks at
- * everything.
+ * What it cannot see is found when it is touched: a read is refused (damage.h), a write ends the
+ * broker; `jobmill doctor` looks at everything.
  */
 #ifndef BROKER_STORE_CHECK_H
 #define BROKER_STORE_CHECK_H

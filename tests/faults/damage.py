@@ -3,8 +3,8 @@ bytes, pages and whole files, with and without the log of a killed broker.
 
 usage: damage.py [--cases N] [--seed N] [--only N]
 
-For each: the real broker starts on it. It may refuse, or end when it is asked for the jobs,
-with a sentence that names the file; then `jobmill doctor --repair` runs, and
+For each: the real broker starts on it. It may refuse, or end, or refuse some of the jobs that it is
+asked for, with a sentence that names the file or the remedy; then `jobmill doctor --repair` runs, and
 the broker starts on what that left. Or it serves. A violation is: no sentence; a job that is not there
 and that no report has named, or, of those whose ids stand nowhere any more, counted; a job in another
 state than it was, unnamed; a repair that leaves what a start refuses; a doctor or broker that crashes
@@ -221,7 +221,7 @@ class Sweep:
                 answers[job] = mill.call("GET", f"/v1/jobs/{job}", connection=connection)
             connection.close()
             broker.stop()
-            return answers
+            return None if self.is_told(answers, broker) else answers
         except (harness.Failure, OSError, harness.http.client.HTTPException):
             pass
         if broker.is_running():
@@ -232,6 +232,15 @@ class Sweep:
         elif not re.search(r"jobs\.db|jobmill doctor", broker.err):
             self.violate(f"no sentence: {broker.err[-500:]}")
         return None
+
+    def is_told(self, answers, broker):
+        """Whether it has refused what it could not read, and said what to do."""
+        refused = [job for job, answer in answers.items()
+                   if answer.status == 500 and answer.code == "database_corrupt"]
+        if refused and "run `jobmill doctor --db FILE`" not in broker.err:
+            self.violate(f"{refused[0]} cannot be read, and the log does not say so: {broker.err[-500:]}")
+        self.ends["told"] += bool(refused)
+        return bool(refused)
 
     def repair(self, mill):
         command = [harness.BIN / "jobmill", "doctor", f"--db={mill.db_path}", "--repair", "--json"]

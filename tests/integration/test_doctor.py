@@ -3,6 +3,7 @@
 
 import json
 import os
+import pathlib
 import re
 import signal
 import sqlite3
@@ -139,7 +140,43 @@ class Damage(unittest.TestCase):
             self.assertIn("mended  counts", self.examined(mill, HEALTHY, "--repair"))
             self.goes_on(mill, done, waiting)
 
-    def test_damage_that_is_met_while_it_runs_ends_the_broker(self):
+    def test_damage_that_a_read_meets_is_told_and_the_rest_is_served(self):
+        with harness.Mill() as mill:
+            mill.start_redis()
+            mill.start_broker()
+            mill.start_worker()
+            jobs = [mill.submit("echo", f"needle-{n:03}" + "x" * 300, wait=20)["id"] for n in range(100)]
+            mill.broker.stop()
+            broker = mill.start_broker()
+            data = pathlib.Path(mill.db_path).read_bytes()
+            page = data.index(b"needle-030") // 4096
+            on_page = {jobs[n] for n in range(100) if data.find(b"needle-%03d" % n, page * 4096,
+                                                                (page + 1) * 4096) >= 0}
+            with open(mill.db_path, "r+b") as file:
+                file.seek(page * 4096)
+                file.write(b"\xa5" * 4096)
+            answers = {job: mill.get(f"/v1/jobs/{job}") for job in jobs}
+            self.assertGreater(len(on_page), 3)
+            self.assertEqual({job for job in jobs if answers[job].status != 200}, on_page)
+            for job in on_page:
+                self.assertEqual((answers[job].status, answers[job].code), (500, "database_corrupt"))
+                self.assertIn("jobmill doctor", answers[job].value["detail"])
+            for path in (f"/v1/jobs/{jobs[30]}/result", f"/v1/jobs/{jobs[30]}/explain",
+                         f"/v1/jobs/{jobs[30]}?wait=5", "/v1/jobs?limit=1000"):
+                self.assertEqual(mill.get(path).code, "database_corrupt", path)
+            self.assertEqual(mill.post("/v1/jobs/retry?task=echo&state=succeeded").code, "database_corrupt")
+            self.assertEqual(mill.submit("echo", 1, wait=20)["result"], 1)
+            self.assertEqual(len(mill.get("/v1/jobs?limit=20").value["jobs"]), 20)
+            told = [line for line in broker.err.splitlines() if "run `jobmill doctor --db FILE`" in line]
+            self.assertEqual(len(told), 1, broker.err)
+            self.assertRegex(mill.get("/metrics").body.decode(),
+                             rf"(?m)^jobmill_damaged_reads_total {len(on_page) + 6}$")  # the wait looks twice
+            broker.is_expected_to_fail = True
+            with self.assertRaises((ConnectionError, harness.http.client.HTTPException)):
+                mill.post(f"/v1/jobs/{jobs[30]}/retry")
+            self.assertEqual(broker.wait(), 1)
+
+    def test_damage_that_a_write_meets_ends_the_broker(self):
         with harness.Mill() as mill:
             done, _ = self.prepare(mill)
             db = open_quietly(mill)
