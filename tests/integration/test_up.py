@@ -145,13 +145,22 @@ class Running(unittest.TestCase):
 
     def test_hands_back_what_runs_when_it_is_stopped(self):
         with harness.Mill() as mill:
-            up = Up(mill, "--drain-grace", "0s")
-            job = up.tool("submit", "sleep", "ms=400").strip()
-            harness.wait_for(lambda: "running" in up.tool("get", job), "it runs")
+            begun, gate = mill.dir / "begun", mill.dir / "gate"
+            script = mill.dir / "tasks" / "pass"
+            script.parent.mkdir()
+            script.write_text(f"#!/bin/sh\necho >> {begun}\nuntil [ -e {gate} ]; do sleep 0.05; done\n"
+                              "echo null\n")
+            script.chmod(0o755)
+            options = ("--drain-grace", "0s", "--tasks-dir", "tasks")
+            up = Up(mill, *options)
+            job = up.tool("submit", "pass").strip()
+            harness.wait_for(begun.exists, "it runs")
             up.end(signal.SIGINT)
-            up = Up(mill)
+            up = Up(mill, *options)
+            gate.touch()
             self.assertIn('"state":"succeeded"', up.tool("wait", job, "--json"))
             self.assertIn('"failures":0', up.tool("get", job, "--json"))
+            self.assertEqual(begun.read_text(), "\n\n")
             up.end(signal.SIGINT)
 
 
@@ -262,7 +271,7 @@ class Deaths(unittest.TestCase):
             up.program.send(signal.SIGINT)
             harness.wait_for(lambda: "draining" in up.program.err, "the worker drains")
             up.program.send(signal.SIGINT)
-            self.assertEqual(up.program.wait(10), 0)
+            self.assertEqual(up.program.wait(), 0)
             self.assertEqual([pid for pid in below if is_alive(pid)], [])
 
 
