@@ -37,7 +37,7 @@ static void require_fault(int rc, const struct fault *f)
 {
     require(rc == JM_EFIELD || rc == JM_EUNKNOWNFIELD || rc == JM_EMISSING);
     require(f->error == rc && f->detail[0] != '\0');
-    require(f->detail[FAULT_DETAIL_BYTES - 1] == '\0' || strlen(f->detail) < FAULT_DETAIL_BYTES);
+    require(strnlen(f->detail, FAULT_DETAIL_BYTES) < FAULT_DETAIL_BYTES);
 }
 
 static void require_backoff(const struct backoff *b)
