@@ -465,7 +465,7 @@ class Lists(Api):
         self.post(f"/v1/jobs/{noop}/cancel")
 
         def ids(query):
-            return [job["id"] for job in self.get("/v1/jobs?queue=found" + query).value["jobs"]]
+            return self.ids("queue=found" + query)
         self.assertEqual(ids(""), [noop, echo])
         self.assertEqual(ids("&task=echo"), [echo])
         self.assertEqual(ids("&state=cancelled"), [noop])
