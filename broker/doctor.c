@@ -81,6 +81,14 @@ static void probe(struct doctor *d)
                           "this one.",
                           "SQLite does not open it: %.100s.", sqlite3_errmsg(db));
     }
+    if (rc == SQLITE_OK && store_db_is_unknown(d->conf.db, db)) {
+        d->is_damaged = true;
+        doctor_report_add(
+            &d->report, "pages",
+            "What can be read goes into a new database, which takes the place of "
+            "this one.",
+            "SQLite does not write to it: its head names a format that is not known.");
+    }
     (void)sqlite3_close(db);
 }
 

@@ -191,8 +191,10 @@ static int say(const struct store *s, sqlite3 *db, int rc, const char *detail,
 {
     int error = store_db_error(rc);
 
+    if (detail == NULL) /* it may be us who have found it */
+        detail = sqlite3_errcode(db) == SQLITE_OK ? sqlite3_errstr(rc) : sqlite3_errmsg(db);
     if (error != 0)
-        store_db_say(s->path, error, detail != NULL ? detail : sqlite3_errmsg(db), ret_sentence);
+        store_db_say(s->path, error, detail, ret_sentence);
     return error;
 }
 

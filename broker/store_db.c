@@ -42,6 +42,11 @@ static const char *pragmas_of(enum store_db_mode mode)
            "PRAGMA cache_size = -4096; PRAGMA trusted_schema = OFF;";
 }
 
+bool store_db_is_unknown(const char *path, sqlite3 *db)
+{
+    return sqlite3_db_readonly(db, "main") == 1 && access(path, W_OK) == 0;
+}
+
 int store_db_open(const struct store_conf *conf, enum store_db_mode mode, sqlite3 **ret_db)
 {
     int flags = flags_of(mode) | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
@@ -55,7 +60,7 @@ int store_db_open(const struct store_conf *conf, enum store_db_mode mode, sqlite
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(*ret_db, pragmas_of(mode), NULL, NULL, NULL);
     if (rc == SQLITE_OK && mode != STORE_DB_READER && sqlite3_db_readonly(*ret_db, "main") == 1)
-        rc = SQLITE_READONLY;
+        rc = store_db_is_unknown(conf->path, *ret_db) ? SQLITE_CORRUPT : SQLITE_READONLY;
     return rc;
 }
 

@@ -30,6 +30,10 @@ int store_db_prepare(sqlite3 *db, const char *const *sql, size_t count,
                      sqlite3_stmt **ret_stmts) JM_MUST_CHECK;
 void store_db_finalize(sqlite3_stmt **stmts, size_t count);
 
+/* Whether SQLite only reads a file that may be written: its head names a way of writing that does
+ * not exist. Behind a read. */
+bool store_db_is_unknown(const char *path, sqlite3 *db);
+
 /* 0, JM_EFULL, JM_ECORRUPT, JM_EIO (it cannot be opened), JM_ENOMEM or JM_ESTORE. */
 int store_db_error(int rc);
 

@@ -318,6 +318,23 @@ static void a_damaged_page_costs_only_what_was_on_it(void **state)
     submit(f, 30, "q", JOB_QUEUED);
 }
 
+/* Byte 18 of the head says how the file is written: SQLite reads a file that says 3, and no
+ * more. */
+static void a_head_of_an_unknown_format_is_no_lack_of_permission(void **state)
+{
+    struct fixture *f = *state;
+
+    damage_flip(f, "", 18, 1);
+    damage_refused(f, "is damaged");
+    assert_int_equal(doctor(f, false), DOCTOR_FINDINGS);
+    assert_non_null(strstr(report, "FOUND   pages: SQLite does not write to it"));
+    assert_int_equal(doctor(f, true), DOCTOR_HEALTHY);
+    assert_int_equal(doctor(f, false), DOCTOR_HEALTHY);
+    fixture_open(f);
+    fixture_check_counts(f);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM jobs"), 20);
+}
+
 static void without_the_counts_nobody_knows_who_is_gone(void **state)
 {
     struct fixture *f = *state;
@@ -480,6 +497,7 @@ int main(void)
         DOCTOR_TEST(an_index_that_lacks_a_row_is_made_anew),
         DOCTOR_TEST(jobs_that_left_no_name_are_counted),
         DOCTOR_TEST(without_the_counts_nobody_knows_who_is_gone),
+        DOCTOR_TEST(a_head_of_an_unknown_format_is_no_lack_of_permission),
         DOCTOR_TEST(a_damaged_page_costs_only_what_was_on_it),
         DOCTOR_TEST(a_cut_database_is_salvaged),
         DOCTOR_TEST(requests_on_a_damaged_page_are_told_one_by_one),
