@@ -311,6 +311,8 @@ class BrokerServes(Scenario):
         self.start_broker()
         self.mill.start_worker("--test-tasks", "--slots", "1", "--nice", "0")
         self.mill.wait_for_workers()
+        self.traffic.run()  # what only the first requests call for is BrokerFirst's
+        self.traffic.settle()
 
     def start_broker(self):
         self.mill.start_broker("--heartbeat", "100ms", "--lease", "1s", "--log-level", "info")
@@ -389,8 +391,6 @@ class BrokerFirst(BrokerServes):
 
     def begin(self):
         super().begin()
-        self.traffic.run()
-        self.traffic.settle()
         self.stop()
 
     def prepare(self):

@@ -21,6 +21,7 @@
 #include "schema/limits.h"
 #include "schema/wire.h"
 #include "tests/torture/starve.h"
+#include "worker/program.h"
 #include "worker/run.h"
 
 /* ---- JSON ---- */
@@ -145,6 +146,18 @@ static int run_echo(struct task_call *call)
     return 0;
 }
 
+static void judge_task(const struct task_call *call)
+{
+    if (starve_has_failed() && call->outcome != RUN_SUCCEEDED) {
+        assert_int_equal(call->outcome, RUN_FAILED);
+        assert_string_equal(call->code, errors_code(JM_ENOMEM));
+        assert_int_equal(call->retry, WIRE_RETRY_DEFAULT);
+    } else {
+        assert_int_equal(call->outcome, RUN_SUCCEEDED);
+        assert_true(span_is_equal(buf_span(&call->result), object_msgpack));
+    }
+}
+
 static void run_task(void)
 {
     static const struct task task = {.name = "echo", .run = run_echo};
@@ -154,13 +167,21 @@ static void run_task(void)
     run_init(&call);
     run_open(&call, &job, NULL);
     run_native(&call, &task);
-    if (starve_has_failed()) {
-        assert_int_equal(call.outcome, RUN_FAILED);
-        assert_string_equal(call.code, errors_code(JM_ENOMEM));
-        assert_int_equal(call.retry, WIRE_RETRY_DEFAULT);
-    } else {
-        assert_int_equal(call.outcome, RUN_SUCCEEDED);
-    }
+    assert_int_equal(call.outcome == RUN_SUCCEEDED, !starve_has_failed());
+    judge_task(&call);
+    run_done(&call);
+}
+
+/* Its arguments come back as its result. */
+static void run_cat(void)
+{
+    struct wire_job job = {.task = span_of("cat", 3), .args = object_msgpack};
+    struct task_call call;
+
+    run_init(&call);
+    run_open(&call, &job, NULL);
+    program_run(&call, "/bin", "cat");
+    judge_task(&call);
     run_done(&call);
 }
 
@@ -168,6 +189,7 @@ static void a_result_without_memory_is_tried_again(void **state)
 {
     (void)state;
     assert_in_range(starve_every(run_task), 1, 10);
+    assert_in_range(starve_every(run_cat), 5, 60);
 }
 
 /* ---- messages ---- */
