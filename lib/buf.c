@@ -61,8 +61,7 @@ uint8_t *buf_make_room(struct buf *b, size_t n)
         return NULL;
     }
     if (n > b->cap - b->len && !buf_grow(b, b->len + n)) {
-        b->failed = true;
-        b->is_starved = true;
+        buf_mark_starved(b);
         return NULL;
     }
     return b->data + b->len;
@@ -110,6 +109,12 @@ void buf_truncate(struct buf *b, size_t len)
 bool buf_has_failed(const struct buf *b)
 {
     return b->failed;
+}
+
+void buf_mark_starved(struct buf *b)
+{
+    b->failed = true;
+    b->is_starved = true;
 }
 
 bool buf_is_starved(const struct buf *b)

@@ -89,6 +89,9 @@ bool buf_has_failed(const struct buf *b);
 
 /* True if it has failed because there was no memory: what was to be written is not too large. */
 bool buf_is_starved(const struct buf *b);
+
+/* Makes it so: what was to be appended found no memory elsewhere. */
+void buf_mark_starved(struct buf *b);
 struct span buf_span(const struct buf *b);
 
 /* A msgpack_packer_write for msgpack_packer_init(&pk, buf, buf_write_msgpack). Returns 0, or -1

@@ -81,15 +81,18 @@ static void put_list(struct buf *out, struct mp_cursor *c, uint32_t count)
 
 static void put_json(struct buf *out, struct span value)
 {
+    enum json_problem problem;
     struct buf json;
 
     buf_init(&json, SIZE_MAX);
-    if (json_from_msgpack(value, &json, NULL) == JSON_OK) {
-        buf_put_u8(&json, 0);
+    problem = json_from_msgpack(value, &json, NULL);
+    buf_put_u8(&json, 0);
+    if (problem == JSON_MEMORY || buf_has_failed(&json))
+        buf_mark_starved(out);
+    else if (problem == JSON_OK)
         tool_put_json(out, (const char *)json.data);
-    } else {
+    else
         buf_put_u8(out, '?');
-    }
     buf_done(&json);
 }
 

@@ -53,7 +53,8 @@ static void cut(struct buf *cell)
     buf_put_str(cell, "…");
 }
 
-static void add_cell(struct table *table, const struct shape *shape, size_t column, struct span row,
+/* False without memory. */
+static bool add_cell(struct table *table, const struct shape *shape, size_t column, struct span row,
                      struct buf *cell)
 {
     const char *member = shape->members[column];
@@ -67,6 +68,17 @@ static void add_cell(struct table *table, const struct shape *shape, size_t colu
     if (column + 1 < table->columns)
         cut(cell);
     table_add(table, buf_span(cell));
+    return !buf_has_failed(cell);
+}
+
+static bool add_row(struct table *table, const struct shape *shape, struct span row,
+                    struct buf *cell)
+{
+    bool is_whole = true;
+
+    for (size_t i = 0; i < table->columns; i++)
+        is_whole = add_cell(table, shape, i, row, cell) && is_whole;
+    return is_whole;
 }
 
 int shape_add_rows(const struct shape *shape, struct span answer, struct table *table)
@@ -75,6 +87,7 @@ int shape_add_rows(const struct shape *shape, struct span answer, struct table *
     struct mp_cursor c;
     struct buf cell;
     uint32_t count;
+    bool is_whole = true;
 
     if (!field_find(answer, shape->name, &array))
         return tool_say(TOOL_FAILED, "the broker's answer has no '%s'", shape->name);
@@ -82,11 +95,10 @@ int shape_add_rows(const struct shape *shape, struct span answer, struct table *
     if (!mp_next_array(&c, &count))
         return tool_say(TOOL_FAILED, "'%s' in the broker's answer is no list", shape->name);
     buf_init(&cell, SIZE_MAX);
-    while (count-- > 0 && mp_skip(&c, FIELD_DEPTH, &row))
-        for (size_t i = 0; i < table->columns; i++)
-            add_cell(table, shape, i, row, &cell);
+    while (is_whole && count-- > 0 && mp_skip(&c, FIELD_DEPTH, &row))
+        is_whole = add_row(table, shape, row, &cell);
     buf_done(&cell);
-    return TOOL_OK;
+    return is_whole ? TOOL_OK : tool_say(TOOL_FAILED, "out of memory");
 }
 
 int shape_print_table(const struct table *table)

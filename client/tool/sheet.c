@@ -10,6 +10,7 @@ enum { SHOWN_BYTES = 1000, NAME_WIDTH = 12, FLAT_NAME_WIDTH = 24 };
 struct sheet {
     const char *without;
     bool is_flat;
+    bool is_starved; /* a line is not shown, for want of memory */
     struct buf name;
     struct buf text;
 };
@@ -29,6 +30,10 @@ static void print_line(struct sheet *sheet, struct span value)
 
     buf_clear(text);
     field_put(text, value);
+    if (buf_has_failed(text) || buf_has_failed(&sheet->name)) {
+        sheet->is_starved = true;
+        return;
+    }
     if (text->len == 1 && text->data[0] == '-')
         return; /* null, or an empty list */
     printf("%-*.*s ", sheet->is_flat ? FLAT_NAME_WIDTH : NAME_WIDTH, (int)sheet->name.len,
@@ -75,5 +80,7 @@ int sheet_print(struct span map, const char *without, bool is_flat)
     is_shown = print_map(&sheet, map, 0);
     buf_done(&sheet.name);
     buf_done(&sheet.text);
+    if (sheet.is_starved)
+        return tool_say(TOOL_FAILED, "out of memory");
     return is_shown ? TOOL_OK : tool_say(TOOL_FAILED, "the broker's answer is no object");
 }
