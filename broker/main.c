@@ -69,6 +69,8 @@ static int serve(const struct broker_conf *conf)
     struct broker *broker = calloc(1, sizeof(*broker));
     int code;
 
+    if (broker == NULL)
+        log_error("cannot start: there is no memory");
     if (broker == NULL || broker_start(broker, conf) != 0)
         _exit(1); /* what was started is not taken down again: the kernel does that */
     code = broker_run(broker);

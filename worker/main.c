@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,7 +83,9 @@ static char *resolve(const char *option, const char *dir)
 {
     char *path = dir[0] == '\0' ? strdup("") : realpath(dir, NULL);
 
-    if (path == NULL)
+    if (path == NULL && errno == ENOMEM)
+        fputs("jobmill-worker: out of memory\n", stderr);
+    else if (path == NULL)
         fprintf(stderr, "jobmill-worker: --%s: '%s' is not a directory that can be entered\n",
                 option, dir);
     return path;
