@@ -57,21 +57,21 @@ class Mill(harness.Mill):
         program.err_path.unlink()
 
 
-def is_of_hiredis(trace):
+def is_of_library(trace):
     callers = [line for line in trace.splitlines()
                if "torture_shim" not in line and "libasan" not in line]
-    return bool(callers) and "libhiredis" in callers[0]
+    return bool(callers) and ("libhiredis" in callers[0] or "libcrypto" in callers[0])
 
 
-def is_death_of_hiredis(program, trace):
-    """hiredis of Debian 12 (0.14) reads behind an allocation of its own that failed."""
-    return is_of_hiredis(trace) and (
+def is_death_of_library(program, trace):
+    """hiredis and OpenSSL of Debian 12 (0.14, 3.0) read behind allocations of their own that failed."""
+    return is_of_library(trace) and (
         program.wait(ANSWER_S) == -signal.SIGSEGV or "AddressSanitizer: SEGV" in program.err)
 
 
-def forgive_death_of_hiredis(program, trace):
+def forgive_death_of_library(program, trace):
     """The same of a child, whose report is in the parent's log."""
-    if is_of_hiredis(trace) and "AddressSanitizer: SEGV" in program.err:
+    if is_of_library(trace) and "AddressSanitizer: SEGV" in program.err:
         os.truncate(program.err_path, 0)
 
 
@@ -79,7 +79,7 @@ def find_fault_of_end(program, trace, may_be_silent=False):
     """A program has ended while a call failed; returns a sentence if it should not have, like that."""
     code = program.wait(ANSWER_S)
     err = program.err
-    if is_death_of_hiredis(program, trace):
+    if is_death_of_library(program, trace):
         return None
     if program.complaint():
         return f"{program.complaint()}: {err[-6000:]}"
@@ -523,7 +523,7 @@ class WorkerServes(BrokerServes):
         worker = self.mill.workers[-1]
         is_running = worker.is_running()
         if is_running:
-            forgive_death_of_hiredis(worker, self.area.trace())
+            forgive_death_of_library(worker, self.area.trace())
         fault = (find_complaint(worker) if is_running else
                  find_fault_of_end(worker, self.area.trace()))
         faults += [fault] if fault else []
