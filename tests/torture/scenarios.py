@@ -603,7 +603,7 @@ class WorkerLife(WorkerServes):
 class Tool(BrokerServes):
     """A command of the tool, a process of its own."""
 
-    share = 3
+    share = 15
     words = ("submit", "echo", "--args=[7]", "--wait=10s")
     expects = "[7]"
 
@@ -645,6 +645,7 @@ class Tool(BrokerServes):
 def tool(*its_words, its_expects=""):
     """Of the other commands, a stack fails once: they share most with the first, where it does thrice."""
     class OtherTool(Tool):
+        share = 0  # of a sample
         per_stack = 1
         words = its_words
         expects = its_expects
