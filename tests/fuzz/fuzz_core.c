@@ -6,7 +6,8 @@
  * A world costs more than an input, so it lives on from input to input, until WORLD_BYTES were
  * used; then all is left to come to its end, and that is checked. What the world has used so far is
  * in a file (JM_FUZZ_HISTORY, if that is set), which is removed at a good end: given to the target
- * as one input, it makes a new world do the same. What an input lacks is zeros.
+ * as one input, it makes a new world do the same (and tells each step, if JM_FUZZ_TRACE is set).
+ * What an input lacks is zeros.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -112,6 +113,7 @@ static void open_world(void)
     history_len = 0;
     memset(history, 0, HISTORY_BYTES);
     sim_open(s, 1);
+    s->is_traced = getenv("JM_FUZZ_TRACE") != NULL;
     s->choose = choose;
     s->max_acts = UINT64_MAX;
     s->faults_on = true;

@@ -13,6 +13,7 @@ found=build/fuzz-corpus/$name
 crashes=build/fuzz-crashes
 counter=build/fuzz-runs/$name
 PORTION=250000
+SHORT=1024
 mkdir -p "$found" "$crashes" build/fuzz-runs
 corpus=("$found")
 [[ ! -d tests/fuzz/corpus/$name ]] || corpus+=("tests/fuzz/corpus/$name")
@@ -31,13 +32,14 @@ if [[ $name == fuzz_core ]]; then
     # running them.
     options+=(-detect_leaks=0 -entropic=0 -len_control=0)
 fi
-options+=("-max_len=$max_len")
 [[ ! -f tests/fuzz/$name.dict ]] || options+=(-dict="tests/fuzz/$name.dict")
 
 if [[ $2 != --runs ]]; then
-    exec nice -n 10 "$target" -max_total_time="$2" "${options[@]}" "${corpus[@]}"
+    exec nice -n 10 "$target" -max_total_time="$2" -max_len="$max_len" "${options[@]}" "${corpus[@]}"
 fi
 
+# Long inputs take most of the time and find least: one portion of ten has them.
+length() { (($(executed) / PORTION % 10 == 0 || max_len < SHORT)) && echo "$max_len" || echo "$SHORT"; }
 executed() { cat "$counter" 2>/dev/null || echo 0; }
 
 log=$(mktemp)
@@ -45,8 +47,8 @@ trap 'rm -f "$log"' EXIT
 while [[ $(executed) -lt $3 ]]; do
     status=0
     runs=$(($3 - $(executed)))
-    nice -n 10 "$target" -runs=$((runs < PORTION ? runs : PORTION)) "${options[@]}" \
-        "${corpus[@]}" >"$log" 2>&1 || status=$?
+    nice -n 10 "$target" -runs=$((runs < PORTION ? runs : PORTION)) -max_len="$(length)" \
+        "${options[@]}" "${corpus[@]}" >"$log" 2>&1 || status=$?
     units=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     echo $(($(executed) + ${units:-0})) >"$counter"
     if [[ $status != 0 ]]; then

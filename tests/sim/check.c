@@ -305,6 +305,8 @@ static void check_left(struct sim *s, struct seen *seen)
     else
         seen->now.state = JOB_CANCELLED; /* ended and was deleted in one commit */
     sqlite3_reset(c->end);
+    if (seen->now.state == JOB_CANCELLED || seen->now.state == JOB_EXPIRED)
+        sim_limits_left(s, seen->id, seen->now.attempt);
 }
 
 void sim_check_expect(struct sim *s, uint64_t id)

@@ -52,4 +52,7 @@ struct sim_check {
 void sim_limits_begin(struct sim *s);
 void sim_limits_count(struct sim *s, sqlite3_stmt *live);
 
+/* The attempt is over without a run, if no worker has claimed it: its tokens are there again. */
+void sim_limits_left(struct sim *s, uint64_t id, uint32_t attempt);
+
 #endif

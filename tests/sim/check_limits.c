@@ -26,8 +26,11 @@ struct tokens {
 struct seen_out {
     uint64_t id;
     uint32_t attempt;
+    size_t queue;
+    size_t key;
     bool is_out;
     bool was_out;
+    bool is_claimed;
 };
 
 /* The highest of the last while. */
@@ -176,9 +179,12 @@ void sim_limits_count(struct sim *s, sqlite3_stmt *live)
     q = index_of(sim_queues, SIM_QUEUES, sqlite3_column_text(live, 5));
     task = index_of(sim_tasks, SIM_TASKS, sqlite3_column_text(live, 6));
     key = index_of(sim_keys, SIM_KEYS, sqlite3_column_text(live, 7));
+    seen->queue = q;
+    seen->key = key;
     if (state == JOB_QUEUED) {
         if (seen->was_out) /* the same attempt is back, and its tokens with it */
             give_back(c, q, key);
+        seen->is_claimed = false;
         return;
     }
     c->out[q]++;
@@ -187,6 +193,21 @@ void sim_limits_count(struct sim *s, sqlite3_stmt *live)
     seen->is_out = true;
     if (!seen->was_out)
         spend(s, q, key);
+}
+
+void sim_limits_claimed(struct sim *s, uint64_t id, uint32_t attempt)
+{
+    if (s->check_limits != NULL)
+        seen_of(s->check_limits, id, attempt)->is_claimed = true;
+}
+
+void sim_limits_left(struct sim *s, uint64_t id, uint32_t attempt)
+{
+    struct sim_check_limits *c = s->check_limits;
+    const struct seen_out *seen = c != NULL ? seen_of(c, id, attempt) : NULL;
+
+    if (seen != NULL && seen->was_out && !seen->is_claimed)
+        give_back(c, seen->queue, seen->key);
 }
 
 static void begin_count(struct sim_check_limits *c)

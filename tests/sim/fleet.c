@@ -322,6 +322,7 @@ static void claim(struct sim *s, void *arg)
     slot->id = job.id;
     slot->attempt = job.attempt;
     slot->claimed_ns = s->now_ns;
+    sim_limits_claimed(s, job.id, job.attempt);
     sim_trace(s, "worker claims attempt %u of job %llu", job.attempt, (unsigned long long)job.id);
     in_us = answer_in_us(s, slot);
     if (in_us == UINT64_MAX)

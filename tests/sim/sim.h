@@ -313,6 +313,7 @@ void sim_check_end(struct sim *s);
 void sim_check_limits_init(struct sim *s);
 void sim_check_limits_done(struct sim *s);
 void sim_check_limits_step(struct sim *s);
+void sim_limits_claimed(struct sim *s, uint64_t id, uint32_t attempt);
 
 void sim_fail(struct sim *s, const char *fmt, ...) JM_PRINTF(2, 3);
 
