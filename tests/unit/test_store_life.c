@@ -540,7 +540,7 @@ static void many_are_changed_at_once_and_what_does_not_fit_is_passed_over(void *
 
         make_all_sorts(f);
         for (size_t i = 0; i <= BULK_JOBS; i++) {
-            items[i].id = i + 1; /* the last one is none */
+            items[i] = (struct store_bulk_item){.id = i + 1}; /* the last one is none */
             if (i < BULK_JOBS)
                 before[i] = fixture_get(f, i + 1).state;
         }

@@ -547,7 +547,7 @@ static void step_bulk(struct model *m, size_t i)
     size_t changed = 0;
 
     for (size_t n = 0; n < op.count; n++)
-        items[n].id = m->ids[(i + n) % MODEL_JOBS];
+        items[n] = (struct store_bulk_item){.id = m->ids[(i + n) % MODEL_JOBS]};
     assert_int_equal(fixture_run(m->f, &op.op, STORE_BULK), 0);
     for (size_t n = 0; n < op.count; n++) {
         bool fits = model_bulk(m, &m->jobs[(i + n) % MODEL_JOBS], op.verb);
