@@ -641,7 +641,8 @@ class TestLife(unittest.TestCase):
             with Worker("--tasks-dir", outer.dir, slots=2) as w:
                 w.push(mp.job(1, "long"))
                 w.wait_end(1, "running")
-                pids = [*w.children(), int(pid_file.read_text())]
+                pid = harness.wait_for(lambda: pid_file.exists() and pid_file.read_text(), "it runs")
+                pids = [*w.children(), int(pid)]
                 self.assertEqual(len(pids), 3)
                 w.host.kill()
                 for pid in pids:
