@@ -29,6 +29,7 @@ import time
 BIN = pathlib.Path(os.environ.get("JM_BIN", "build/release/bin")).resolve()
 SOURCE = pathlib.Path(os.environ.get("JM_SOURCE", pathlib.Path(__file__).parents[2])).resolve()
 DEADLINE_S = 30  # for any one event; long, since sanitizers and a loaded machine are slow
+SLOWNESS = int(os.environ.get("JM_SLOWNESS", 1))  # every deadline is so many times as long
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -39,6 +40,7 @@ class Failure(AssertionError):
 
 def wait_for(condition, what, deadline_s=DEADLINE_S):
     """Asks `condition` again and again until it gives something true, which is returned."""
+    deadline_s *= SLOWNESS
     end = time.monotonic() + deadline_s
     pause_s = 0.001
     while True:
@@ -107,6 +109,7 @@ class Program:
 
     def wait(self, deadline_s=DEADLINE_S):
         """Waits for its end and returns its exit status (negative: the signal that killed it)."""
+        deadline_s *= SLOWNESS
         try:
             return self.process.wait(deadline_s)
         except subprocess.TimeoutExpired:
@@ -158,7 +161,7 @@ class Answer:
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path, timeout_s=90):
-        super().__init__("localhost", timeout=timeout_s)
+        super().__init__("localhost", timeout=timeout_s * SLOWNESS)
         self.path = str(path)
 
     def connect(self):
@@ -264,7 +267,7 @@ class Mill:
             complaint = program.complaint()
             if complaint:
                 faults.append(f"{program.name}: {complaint}")
-        end = time.monotonic() + 5
+        end = time.monotonic() + 5 * SLOWNESS
         while True:
             rest = own_children()
             for pid, (state, command) in list(rest.items()):
@@ -291,7 +294,7 @@ class Mill:
         words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
         try:
             with socket.socket(socket.AF_UNIX) as s:
-                s.settimeout(DEADLINE_S)
+                s.settimeout(DEADLINE_S * SLOWNESS)
                 s.connect(str(self.redis_path))
                 s.sendall(b"*%d\r\n" % len(words) +
                           b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))

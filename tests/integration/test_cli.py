@@ -45,7 +45,9 @@ class WithBroker(BrokerTest):
         self.assertEqual(self.tool("submit", "echo", "--wait", "--", "--n=1"), '{"--n":1}\n')
 
     def test_a_wrong_command_line_is_2_and_submits_nothing(self):
-        before = self.tool("jobs", "--json")
+        def newest():
+            return [job["id"] for job in json.loads(self.tool("jobs", "--json", "--limit=1"))["jobs"]]
+        before = newest()
         for args, err in ((("submit",), "usage: jobmill submit TASK"),
                           (("submit", "echo", "novalue"), "'novalue' is not NAME=VALUE"),
                           (("submit", "echo", "=1"), "is not NAME=VALUE"),
@@ -63,7 +65,7 @@ class WithBroker(BrokerTest):
                           (("queues", "--url", "localhost:1"), "is no broker's address"),
                           ((), "Usage")):
             self.tool(*args, status=USAGE, err=err)
-        self.assertEqual(self.tool("jobs", "--json"), before)
+        self.assertEqual(newest(), before)
 
     def test_submit_prints_the_id_with_which_all_else_works(self):
         job = self.tool("submit", "echo", "a=1", "--queue", "default", "--tag", "red", "--tag=blue",
@@ -105,7 +107,7 @@ class WithBroker(BrokerTest):
                   err=r"idempotency_mismatch")
 
     def test_a_wait_that_is_too_short_is_5_and_the_job_goes_on(self):
-        job = self.tool("submit", "sleep", "ms=1500").strip()
+        job = self.tool("submit", "sleep", f"ms={1500 * harness.SLOWNESS}").strip()
         self.tool("wait", job, "--for", "100ms", status=UNFINISHED, err=f"{job} is still")
         self.tool("result", job, status=UNFINISHED, err="the job is (queued|running)")
         self.assertEqual(self.tool("wait", job), "null\n")
@@ -197,7 +199,7 @@ class WithScript(ToolTest):
         start = time.monotonic()
         for args in (("submit", "echo"), ("get", "x"), ("jobs",), ("cancel", "x"), ("workers",)):
             self.tool(*args, status=UNREACHABLE, err=r"cannot be reached.*\n.*`jobmill up`")
-        self.assertLess(time.monotonic() - start, 10)
+        self.assertLess(time.monotonic() - start, 10 * harness.SLOWNESS)
 
     def test_a_submit_without_an_answer_is_6_and_sent_once(self):
         with ScriptedBroker(None) as broker:

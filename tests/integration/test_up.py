@@ -67,7 +67,8 @@ class Up:
         """The process of a part, or None. A child of the worker has the same name, and may become a
         child of `up` when the worker dies, but has none of its options."""
         for pid, command in descendants(self.program.pid).items():
-            is_named = name in command.split(" ")[0].rpartition("/")[2]
+            is_named = any(name in word.rpartition("/")[2] for word in command.split(" ")
+                           if not word.startswith("-"))  # not the first one under valgrind
             if is_named and (name == "redis-server" or "--redis=" in command):
                 return pid
         return None

@@ -22,7 +22,7 @@ def environment(url):
 
 def run_tool(url, *args, deadline_s=60):
     return subprocess.run([TOOL, *args], env=environment(url), capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL, timeout=deadline_s)
+                          stdin=subprocess.DEVNULL, timeout=deadline_s * harness.SLOWNESS)
 
 
 class ToolTest(unittest.TestCase):
