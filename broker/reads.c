@@ -1,14 +1,29 @@
 #include "broker/reads.h"
 
 #include <assert.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 static void start(struct reads *rs, struct reads_req *req);
+
+enum { NICE = 5 }; /* below the loop, above the workers' 10 */
+
+/* Large values take milliseconds each, and one client can ask for many: what the loop has for the
+ * others goes first. Where that may not be, it is as without. */
+static void give_way(void)
+{
+    int own =
+        getpriority(PRIO_PROCESS, (id_t)getpid()); /* of the first thread, which is the loop */
+
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), own + NICE);
+}
 
 /* A reader is opened where it is used first: opening reads the disk. */
 static void on_work(uv_work_t *work)
 {
     struct reads_req *req = JM_CONTAINER_OF(work, struct reads_req, work);
 
+    give_way();
     req->status = req->reader != NULL ? 0 : reader_open(&req->reads->store, &req->reader);
     if (req->status == 0)
         req->status = req->on_thread(req, req->reader);

@@ -347,6 +347,15 @@ def refused_items(mill, size):
     return {"cases": size, "refused_items_turn_ms": round(worst * 1000, 1)}
 
 
+def niceness(mill):
+    """Of the broker's loop, and of its other threads."""
+    nice = {}
+    for task in os.listdir(f"/proc/{mill.broker.pid}/task"):
+        with open(f"/proc/{mill.broker.pid}/task/{task}/stat", encoding="ascii") as file:
+            nice[int(task)] = int(file.read().rpartition(")")[2].split()[16])
+    return nice.pop(mill.broker.pid), sorted(nice.values())
+
+
 # ---- those that do not read ----
 
 def big_result(mill):
@@ -381,6 +390,9 @@ def never_reading(mill, size):
                 mill.metric("http_unread_bytes")), "answers pile up", 60)
             harness.wait_for(lambda: mill.metric('http_cut_off_total{reason="unread"}') > before,
                              "who reads nothing is cut off", 60)
+            loop, others = niceness(mill)
+            if min(loop + 5, 19) not in others:
+                raise harness.Failure(f"nobody who reads large results gives way to the loop: {loop}, {others}")
             if mill.metric("http_unread_bytes") > UNREAD_BYTES:
                 raise harness.Failure("more is kept than the limit")
     return {"cases": size, "unread_peak_mb": round(peak / 1e6), "never_reading_grown_mb": watch.grown_mb}
