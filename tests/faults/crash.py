@@ -78,11 +78,11 @@ POINTS = {
     "events-published": Point("worker", 3),
     "child-dead": Point("worker", 1, "kill-child"),
     "draining": Point("worker", 1, "stop"),
-    "taken-back": Point("worker", 1, "stop"),
+    "taken-back": Point("worker", 1, "stop-laden"),
 }
 # What is done once for a death, not again and again. And: the child dies there and its parent starts
 # another, which comes there as well.
-ONCE = {"stop", "flush"}
+ONCE = {"stop", "stop-laden", "flush"}
 IN_CHILD = {"claimed", "before-begun", "begun", "task-done", "end-kept", "end-published"}
 
 
@@ -167,6 +167,12 @@ class Storm:
         time.sleep(self.dice.random() * 0.1)  # at any moment of its work
         program.is_expected_to_fail = True
         program.send(signal.SIGTERM)
+
+    def urge_stop_laden(self, program):
+        """Its children have claimed several short jobs each."""
+        self.mill.post("/v1/jobs/batch", [{"task": "sleep", "args": {"ms": 1}, "queue": "brief",
+                                           "retain_ms": 1}] * 200)
+        self.urge_stop(program)
 
     def urge_kill_child(self, program):
         pids = pathlib.Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
