@@ -430,6 +430,7 @@ class Explain(Api):
         self.assertIn("paused", self.codes(job["id"]))
         self.call("PATCH", "/v1/queues/default", {"concurrency": 1})
         first = self.mill.submit("sleep", {"ms": 60000})
+        self.mill.wait_for_state(first["id"], "running")
         second = self.mill.submit("noop")
         why = self.explain(second["id"])["reasons"][0]
         self.assertEqual((why["code"], why["limit"]), ("queue_concurrency", 1))
