@@ -23,7 +23,7 @@
 enum {
     LEAST_IN_FLIGHT = 32, /* items of one batch, however many there are */
     TURN_REFUSALS = 256,  /* of all batches in a turn: nothing else makes those wait, and a piece of
-                             a  body can be thousands of them */
+                             a body can be thousands of them */
     LOOK_AGAIN_MS = 10,   /* while the submits of others take all the room */
 };
 
