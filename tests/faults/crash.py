@@ -169,9 +169,12 @@ class Storm:
         program.send(signal.SIGTERM)
 
     def urge_stop_laden(self, program):
-        """Its children have claimed several short jobs each."""
-        self.mill.post("/v1/jobs/batch", [{"task": "sleep", "args": {"ms": 1}, "queue": "brief",
-                                           "retain_ms": 1}] * 200)
+        """Its children have claimed several short jobs each, and know how short these are."""
+        waiting = self.mill.get("/v1/queues/brief").value.get("jobs", {}).get("queued", 0)
+        if waiting < 1000:
+            self.mill.post("/v1/jobs/batch", [{"task": "sleep", "args": {"ms": 1}, "queue": "brief",
+                                               "retain_ms": 1}] * 1000)
+        time.sleep(self.dice.random() * 0.4)
         self.urge_stop(program)
 
     def urge_kill_child(self, program):
