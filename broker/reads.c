@@ -1,6 +1,7 @@
 #include "broker/reads.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -9,13 +10,17 @@ static void start(struct reads *rs, struct reads_req *req);
 enum { NICE = 5 }; /* below the loop, above the workers' 10 */
 
 /* Large values take milliseconds each, and one client can ask for many: what the loop has for the
- * others goes first. Where that may not be, it is as without. */
+ * others goes first. Where that may not be, it is as without. Said once by each thread. */
 static void give_way(void)
 {
-    int own =
-        getpriority(PRIO_PROCESS, (id_t)getpid()); /* of the first thread, which is the loop */
+    static _Thread_local bool has_given_way;
+    int own;
 
+    if (has_given_way)
+        return;
+    own = getpriority(PRIO_PROCESS, (id_t)getpid()); /* of the first thread, which is the loop */
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), own + NICE);
+    has_given_way = true;
 }
 
 /* A reader is opened where it is used first: opening reads the disk. */
