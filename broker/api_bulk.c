@@ -10,7 +10,6 @@
 
 #include "broker/api_routes.h"
 #include "broker/call.h"
-#include "broker/damage.h"
 #include "broker/render.h"
 #include "schema/errors.h"
 
@@ -58,8 +57,7 @@ static void refuse(struct call *call, int status)
     size_t changed = call->op.bulk->op.ret_changed;
 
     call->op.bulk = bulk_free(call->op.bulk);
-    call_refuse_error(call, status, "%zu jobs were changed before%s", changed,
-                      status == JM_ECORRUPT ? DAMAGE_DETAIL : "");
+    call_refuse_error(call, status, "%zu jobs were changed before", changed);
 }
 
 static void answer(struct call *call)

@@ -5,7 +5,6 @@
  */
 #include "broker/api_routes.h"
 #include "broker/call.h"
-#include "broker/damage.h"
 #include "broker/explain.h"
 #include "broker/render.h"
 #include "schema/errors.h"
@@ -62,8 +61,7 @@ static void explain(struct call *call)
     if (rc == JM_ENOJOB) {
         call_refuse_error(call, rc, "there is no job %s", text);
     } else if (rc != 0) {
-        call_refuse_error(call, rc, "the job %s cannot be read%s", text,
-                          rc == JM_ECORRUPT ? DAMAGE_DETAIL : "");
+        call_refuse_error(call, rc, "the job %s cannot be read", text);
     } else {
         render_explanation(call, &job);
         if (job_state_is_terminal(job.state))

@@ -3,7 +3,6 @@
  */
 #include "broker/api_routes.h"
 #include "broker/call.h"
-#include "broker/damage.h"
 #include "broker/job_render.h"
 #include "lib/mp.h"
 #include "schema/errors.h"
@@ -76,8 +75,7 @@ static void on_page(struct reads_req *req)
 
     call->state = CALL_RUNNING;
     if (req->status != 0)
-        call_refuse_error(call, req->status, "the jobs cannot be listed%s",
-                          req->status == JM_ECORRUPT ? DAMAGE_DETAIL : "");
+        call_refuse_error(call, req->status, "the jobs cannot be listed");
     else if (call->shows_end)
         call_hold(call, answer_page);
     else

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "broker/damage.h"
 #include "broker/job_options.h"
 #include "schema/errors.h"
 
@@ -185,7 +186,8 @@ void call_refuse_error(struct call *call, int error, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(detail, sizeof(detail), fmt, args);
     va_end(args);
-    fault_set(&call->fault, error, span_of(NULL, 0), 0, "%s", detail);
+    fault_set(&call->fault, error, span_of(NULL, 0), 0, "%s%s", detail,
+              error == JM_ECORRUPT ? DAMAGE_DETAIL : "");
     call_refuse(call);
 }
 

@@ -134,7 +134,8 @@ void call_finish(struct call *call);
 /* Answers with nothing: 204 or 304. */
 void call_answer_empty(struct call *call, int http_status);
 
-/* Answers with call->fault; or with an error alone, told in a sentence. */
+/* Answers with call->fault; or with an error alone, told in a sentence, to which JM_ECORRUPT adds
+ * what to do. */
 void call_refuse(struct call *call);
 void call_refuse_error(struct call *call, int error, const char *fmt, ...) JM_PRINTF(3, 4);
 

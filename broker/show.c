@@ -17,7 +17,6 @@
 
 #include <strings.h>
 
-#include "broker/damage.h"
 #include "broker/job_attempts.h"
 #include "broker/job_render.h"
 #include "schema/errors.h"
@@ -49,8 +48,7 @@ static void refuse_read(struct call *call, int error)
     else if (error == JM_ENOJOB)
         call_refuse_error(call, error, "there is no job %s", text);
     else
-        call_refuse_error(call, error, "the job %s cannot be read%s", text,
-                          error == JM_ECORRUPT ? DAMAGE_DETAIL : "");
+        call_refuse_error(call, error, "the job %s cannot be read", text);
 }
 
 static void answer(struct call *call)

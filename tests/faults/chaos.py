@@ -202,7 +202,7 @@ class Chaos:
         for i in range(CALM_JOBS):
             token = f"calm-{i}"
             self.ask("POST", "/v1/jobs", {"task": ("record", "ledger")[i % 2], "queue": "default",
-                                          "args": {"k": token, "path": str(self.world.dir / "ledger")}})
+                                          "args": {"k": token, "path": str(self.world.load.ledger)}})
         self.wait_until_idle()
 
     def wait_until_idle(self):
